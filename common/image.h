@@ -1,0 +1,146 @@
+/*
+ * The policy image: what the master makes of the configuration, hosts and resolv.conf, as one
+ * immutable, position-independent block in a sealed memfd. Children map it privately and read it;
+ * nothing is parsed in a child. The master builds it (master/image_build.h).
+ *
+ * Offsets count octets from the image's start and are aligned to 8. image_map checks every offset
+ * and index once, so that readers need not.
+ */
+#ifndef COMMON_IMAGE_H
+#define COMMON_IMAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/addr.h"
+#include "common/msg.h"
+
+#define IMAGE_MAGIC    0x31594c4c41530a05ull
+#define IMAGE_SIZE_MAX (1u << 30) /* octets */
+#define RULE_NONE      UINT32_MAX /* no rule decided: blocked by default */
+
+struct image_list { /* n elements, whose type the comment beside the field names */
+	uint32_t off, n;
+};
+
+struct image_str { /* octets, not NUL-terminated */
+	uint32_t off, len;
+};
+
+/*
+ * A prefix table, flattened at build time: the address space of each family cut into disjoint
+ * intervals, sorted by start, each with the length of the longest prefix that covers it. `plen` is
+ * PLEN_NONE where nothing, or a negated prefix, is the longest. Lookup is a binary search.
+ */
+#define PLEN_NONE 255
+struct image_range4 {
+	uint32_t start; /* host order; the first is 0 */
+	uint8_t plen;
+	uint8_t zero[3];
+};
+struct image_range6 {
+	uint8_t start[16];
+	uint8_t plen;
+	uint8_t zero[7];
+};
+struct image_table {
+	struct image_list v4; /* struct image_range4; n 0: matches nothing */
+	struct image_list v6; /* struct image_range6 */
+};
+
+struct image_name { /* lower case, no trailing dot; a suffix is stored without its leading dot */
+	struct image_str name;
+	uint32_t suffix; /* 1: ".example.com", which covers example.com itself too */
+	uint32_t zero;
+};
+
+struct image_ports {
+	uint16_t first, last;
+};
+
+enum rule_action { RULE_BLOCK, RULE_PASS };
+
+#define RULE_ANY UINT32_MAX /* in from, to: no criterion, any address */
+#define RULE_NO_TABLE (UINT32_MAX - 1) /* in to: names only */
+
+struct image_rule {
+	uint8_t action;   /* enum rule_action */
+	uint8_t log;      /* raise the record's severity */
+	uint8_t commands; /* COMMAND_BITs; 0: any */
+	uint8_t methods;  /* METHOD_BITs; 0: not given (rules.h says what that means) */
+	uint32_t from;    /* table index, or RULE_ANY */
+	uint32_t to;      /* table index, RULE_NO_TABLE, or RULE_ANY (then to_names is ignored) */
+	uint32_t to_any;  /* 1: "any" stood in the list beside to's table: any ordinary address */
+	struct image_list to_names; /* struct image_name */
+	struct image_list ports;    /* struct image_ports; n 0: any */
+	struct image_list users;    /* struct image_str; n 0: no criterion */
+	struct image_list groups;   /* struct image_str; n 0: no criterion */
+	struct image_list egress;   /* struct addr, at most one a family; n 0: the default */
+	uint32_t timeout_connect;   /* ms; 0: the default's */
+	uint32_t timeout_idle;
+	uint32_t timeout_half_closed;
+	uint32_t zero;
+};
+
+/* `group web { carol, dave }`: memberships beside those that authd gives. */
+struct image_group {
+	struct image_str name;
+	struct image_list users; /* struct image_str */
+};
+
+struct image_host { /* /etc/hosts, sorted by name (length-independent octet order, bytes_cmp) */
+	struct image_str name;
+	struct image_list addrs; /* struct addr */
+};
+
+struct image {
+	uint64_t magic;
+	uint32_t size;
+	uint32_t version;
+	struct image_list rules;   /* struct image_rule, in file order */
+	struct image_list tables;  /* struct image_table */
+	struct image_list groups;  /* struct image_group */
+	struct image_list hosts;   /* struct image_host */
+	struct image_list servers; /* struct addrport: name servers */
+	struct image_list nat64;   /* struct prefix */
+	struct image_list own;     /* struct addr, sorted by addr_cmp: the gateway's own addresses that
+	                              lie in no other special range */
+	struct image_list egress;  /* struct addr, at most one a family */
+	uint8_t methods;           /* METHOD_BITs that are configured; METHOD_NONE always is */
+	uint8_t prefer_n;
+	uint8_t prefer[6];         /* enum method, first preferred */
+	uint32_t timeout_handshake; /* ms, all of these */
+	uint32_t timeout_connect;
+	uint32_t timeout_idle;
+	uint32_t timeout_half_closed;
+	uint32_t handshakes;   /* at most this many under way in one worker */
+	uint32_t dns_timeout;  /* ms for the first try of one server */
+	uint32_t dns_attempts; /* rounds over the servers */
+	uint32_t zero;
+};
+
+/* Maps a sealed memfd (seals and bounds are checked). NULL with errno; EINVAL: not a sound image. */
+const struct image *image_map(int fd, uint32_t size);
+void image_unmap(const struct image *img);
+/* The check of image_map on a block in memory: 0, or -1. */
+int image_check(const void *block, size_t size);
+
+static inline const void *
+image_at(const struct image *img, struct image_list l)
+{
+	return (const char *)img + l.off;
+}
+static inline const uint8_t *
+image_octets(const struct image *img, struct image_str s)
+{
+	return (const uint8_t *)img + s.off;
+}
+
+/* Length of the longest prefix of the table that covers a canonical address, or PLEN_NONE. */
+uint8_t image_table_lookup(const struct image *img, uint32_t table, const struct addr *a);
+/* /etc/hosts: the entry of a normalised name, or NULL. */
+const struct image_host *image_host(const struct image *img, const uint8_t *name, size_t len);
+/* Is the address the gateway's own (exactly, in canonical form)? */
+int image_own(const struct image *img, const struct addr *a);
+
+#endif

@@ -1,0 +1,405 @@
+/*
+ * Every message that passes between two processes of the gateway: one table names its sender,
+ * receiver, size and whether it carries a descriptor, and one function checks against it.
+ *
+ * A packet on a channel (SOCK_SEQPACKET, common/chan.h) is a run of messages, each a struct msg_head
+ * followed by its payload, padded with zeros to eight octets; a message that carries a descriptor is
+ * alone in its packet. Payloads are fixed-width structs without pointers, zeroed before they are
+ * filled; where the table's maximum is above its minimum, the struct is followed by octets whose
+ * lengths its fields give, and the receiver checks that they add up to the payload exactly.
+ *
+ * Identity is the socket a message came in on, never a field in it.
+ */
+#ifndef COMMON_MSG_H
+#define COMMON_MSG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/addr.h"
+
+enum role { ROLE_MASTER, ROLE_WORKER, ROLE_RESOLVER, ROLE_PASSWORD, ROLE_PAM, ROLE_COUNT };
+
+#define ROLE_BIT(r)  (1u << (r))
+#define ROLES_AUTHD  (ROLE_BIT(ROLE_PASSWORD) | ROLE_BIT(ROLE_PAM))
+#define ROLES_CHILD  (ROLE_BIT(ROLE_WORKER) | ROLE_BIT(ROLE_RESOLVER) | ROLES_AUTHD)
+#define ROLES_MASTER ROLE_BIT(ROLE_MASTER)
+#define ROLES_WORKER ROLE_BIT(ROLE_WORKER)
+#define ROLES_IMAGED (ROLE_BIT(ROLE_WORKER) | ROLE_BIT(ROLE_RESOLVER) | ROLES_AUTHD)
+
+/* "worker", "resolver", "password", ...; as in the configuration's `process` and the audit trail. */
+const char *role_name(enum role r);
+
+/* --- limits, in octets unless said otherwise --- */
+
+#define USER_MAX     255  /* RFC 1929 section 2: ULEN is one octet */
+#define PASSWORD_MAX 255  /* PLEN likewise */
+#define NAME_MAX_LEN 255  /* RFC 1928 section 5: one octet of length */
+#define GROUPS_MAX   4096 /* packed group list: each a length octet and the name */
+#define ANSWER_ADDRS 32   /* addresses of one family that an answer carries; more are left out */
+#define PATH_MAX_MSG 256  /* a path in a message, NUL included */
+
+/* One session of one worker; the master adds its instance and the worker's spawn number. */
+struct sid {
+	uint32_t slot; /* 0 .. slots-1 */
+	uint32_t gen;  /* counts up at each use of the slot; never 0 */
+};
+
+/* --- vocabulary shared by the processes (values travel; append only) --- */
+
+enum method { METHOD_NONE, METHOD_PASSWORD, METHOD_COUNT };
+enum command { COMMAND_NONE, COMMAND_CONNECT, COMMAND_COUNT };
+
+#define METHOD_BIT(m)  (1u << (m))
+#define COMMAND_BIT(c) (1u << (c))
+
+/* Why a session ended, was refused, or a client was turned away; the audit trail's `reason`. */
+#define REASONS(X)                                                                                 \
+	X(REASON_NONE, "none", "no reason given")                                                  \
+	X(REASON_CLIENT_CLOSED, "client-closed", "the client closed the connection")               \
+	X(REASON_TARGET_CLOSED, "target-closed", "the target closed the connection")               \
+	X(REASON_CLIENT_RESET, "client-reset", "the client reset the connection or it failed")     \
+	X(REASON_TARGET_RESET, "target-reset", "the target reset the connection or it failed")     \
+	X(REASON_IDLE, "idle-timeout", "nothing was sent for `timeout idle`")                      \
+	X(REASON_HALF_CLOSED, "half-closed-timeout",                                               \
+	    "one side had closed and nothing was sent for `timeout half-closed`")                  \
+	X(REASON_HANDSHAKE, "handshake-timeout", "the request was not there in `timeout handshake`") \
+	X(REASON_CONNECT, "connect-timeout", "no address answered in `timeout connect`")           \
+	X(REASON_REFUSED, "connection-refused", "the target refused the connection")               \
+	X(REASON_NET_UNREACHABLE, "network-unreachable", "no route to the target's network")       \
+	X(REASON_HOST_UNREACHABLE, "host-unreachable", "the target's host cannot be reached")      \
+	X(REASON_NO_NAME, "name-not-found", "the name does not exist or has no address")           \
+	X(REASON_NAME_FAILED, "name-failed", "the name servers failed or did not answer")          \
+	X(REASON_RULES, "blocked", "a block rule, or no pass rule, decided")                       \
+	X(REASON_SOURCE, "source-blocked", "no rule could serve this source")                      \
+	X(REASON_NO_METHOD, "no-acceptable-method", "no method offered that a rule could use")     \
+	X(REASON_AUTH, "authentication-failed", "authd denied or could not be asked")              \
+	X(REASON_COMMAND, "command-not-supported", "CMD is unknown or not supported")              \
+	X(REASON_ATYP, "address-type-not-supported", "ATYP is unknown")                            \
+	X(REASON_PROTOCOL, "protocol-error", "the client's octets are not SOCKS5")                 \
+	X(REASON_VERSION, "version-not-supported", "the client's version octet is not 5")          \
+	X(REASON_LIMIT_SESSIONS, "limit-sessions", "`limit sessions` is reached")                  \
+	X(REASON_LIMIT_USER, "limit-sessions-per-user", "`limit sessions per user` is reached")    \
+	X(REASON_LIMIT_SLOTS, "limit-slots", "the worker has no free session slot")                \
+	X(REASON_LIMIT_AUDIT, "audit-full", "the audit trail cannot take more records now")        \
+	X(REASON_EGRESS, "no-egress", "no egress address of the target's family, or not bindable") \
+	X(REASON_GENERAL, "general-failure", "the gateway could not do it (see errno)")            \
+	X(REASON_SHUTDOWN, "shutdown", "the gateway was stopped")                                  \
+	X(REASON_CHILD_LOST, "child-lost", "the process that served it was lost")                  \
+	X(REASON_MASTER_LOST, "master-lost", "the gateway's master was lost; found at the next start")
+
+enum reason {
+#define X(id, text, help) id,
+	REASONS(X)
+#undef X
+	    REASON_COUNT
+};
+const char *reason_name(enum reason r);
+
+/* What authd found; the audit trail of authentications. Clients learn only success or failure. */
+#define VERDICTS(X)                                                                                \
+	X(VERDICT_NONE, "none", "no verdict")                                                      \
+	X(VERDICT_ACCEPT, "accepted", "the credentials are right")                                 \
+	X(VERDICT_UNKNOWN, "unknown-user", "no such user")                                         \
+	X(VERDICT_WRONG, "wrong-password", "the password is wrong")                                \
+	X(VERDICT_LOCKED, "locked", "the account is locked")                                       \
+	X(VERDICT_EXPIRED, "expired", "the account has expired")                                   \
+	X(VERDICT_BUSY, "busy", "too many checks are waiting")                                     \
+	X(VERDICT_ABORTED, "aborted", "the client went away first")                                \
+	X(VERDICT_FAILED, "failed", "the check itself failed")
+
+enum verdict_code {
+#define X(id, text, help) id,
+	VERDICTS(X)
+#undef X
+	    VERDICT_COUNT
+};
+const char *verdict_name(enum verdict_code v);
+
+/* Sandbox layers, in the order in which they are entered. */
+#define LAYERS(X)                                                                                  \
+	X(LAYER_CHROOT, "chroot")                                                                  \
+	X(LAYER_UID, "uid")                                                                        \
+	X(LAYER_CAPABILITIES, "capabilities")                                                      \
+	X(LAYER_NO_NEW_PRIVS, "no_new_privs")                                                      \
+	X(LAYER_MDWE, "mdwe")                                                                      \
+	X(LAYER_LANDLOCK, "landlock")                                                              \
+	X(LAYER_LANDLOCK_NET, "landlock-net")                                                      \
+	X(LAYER_LANDLOCK_SCOPE, "landlock-scope")                                                  \
+	X(LAYER_SECCOMP, "seccomp")
+
+enum layer {
+#define X(id, text) id,
+	LAYERS(X)
+#undef X
+	    LAYER_COUNT
+};
+const char *layer_name(enum layer l);
+
+enum layer_mode { LAYER_REQUIRE, LAYER_TRY, LAYER_OFF };
+
+/* --- payloads --- */
+
+/* Master to child, first on every channel: what to become. Answered by READY or FAILED. */
+struct msg_init {
+	uint32_t role;  /* enum role, checked against the binary's own */
+	uint32_t spawn; /* this process's number, never reused in an instance */
+	uint32_t uid;   /* 0: stay (no root) */
+	uint32_t gid;
+	uint32_t slots;                   /* worker: its session slots */
+	uint32_t workers;                 /* how many workers there are */
+	uint8_t layers[LAYER_COUNT];      /* enum layer_mode */
+	uint8_t zero[7];
+	char chroot[PATH_MAX_MSG];        /* "" : none */
+	char pam_service[64];             /* pam role */
+};
+
+struct msg_ready {
+	uint32_t lacking; /* bit per enum layer: tried and not to be had */
+	uint32_t zero;
+};
+
+/* Child to master: it could not start or go on; then it exits. */
+struct msg_failed {
+	uint32_t layer; /* enum layer, or LAYER_COUNT: not a layer */
+	int32_t error;  /* errno */
+	char what[56];  /* a constant of the child's code, NUL-terminated: escaped like any octets */
+};
+
+/* Master to child, with the sealed memfd: the policy from now on. Answered by POLICY_ACK. */
+struct msg_policy {
+	uint32_t version;
+	uint32_t size;
+};
+struct msg_policy_ack {
+	uint32_t version; /* the sender names no older from now on */
+	uint32_t zero;
+};
+
+/* Master to child, with a socket: a channel to another child. A new one for a role replaces the
+ * old one. */
+struct msg_peer {
+	uint32_t role;
+	uint32_t spawn;
+};
+/* Child to master: this peer broke the rules; its channel is closed. The master replaces it. */
+struct msg_peer_fault {
+	uint32_t spawn;
+	uint32_t zero;
+};
+
+/* Master to worker, with a memfd sealed against resizing: struct counts per slot (common/counts.h). */
+struct msg_counts {
+	uint32_t slots;
+	uint32_t zero;
+};
+
+/* Master to worker, with a listening socket; and the end of one: stop accepting, close. */
+struct msg_listener {
+	uint32_t index; /* of the master's table of listeners; named again by UNLISTEN */
+	uint32_t zero;
+	struct addrport addr; /* as bound; a wildcard stays one */
+	uint32_t zero2;
+};
+struct msg_unlisten {
+	uint32_t index;
+	uint32_t zero;
+};
+
+/* Master to authd (password), with the open users file. Answered by USERS_ACK. */
+struct msg_users_ack {
+	uint32_t users; /* loaded */
+	uint32_t line;  /* of the first error; 0: loaded whole. With an error the old ones stay. */
+	char what[120]; /* the error, NUL-terminated */
+};
+
+/* Worker to master, once per session that reached a request: what was asked. user_len octets of
+ * user and name_len of name follow. */
+struct msg_open {
+	struct sid sid;
+	uint32_t version; /* of the policy image */
+	uint8_t method;   /* enum method */
+	uint8_t command;  /* enum command; COMMAND_NONE with command_raw where unknown */
+	uint8_t command_raw;
+	uint8_t user_len;
+	struct addrport client;
+	struct addrport gateway; /* local address of the client's connection */
+	struct addrport asked;   /* ADDR_NONE where a name was asked for; the port always */
+	uint8_t name_len;
+	uint8_t zero[3];
+};
+
+/* Worker to master, with open and before each further connect(2). */
+struct msg_attempt {
+	struct sid sid;
+	uint32_t version;
+	uint32_t rule; /* index in that version's image */
+	struct addrport target;
+	uint32_t zero;
+	uint64_t cookie; /* SO_COOKIE of the socket */
+};
+
+struct msg_grant {
+	struct sid sid;
+};
+struct msg_refuse {
+	struct sid sid;
+	uint32_t reason; /* enum reason: which limit */
+	uint32_t zero;
+};
+
+struct msg_connected {
+	struct sid sid;
+	struct addrport target;
+	struct addrport outgoing; /* local address of the outgoing socket */
+};
+
+/* Exactly one for each open, refused or not. For a refused one `rule` and `version` say which block
+ * rule decided (RULE_NONE: none matched). */
+struct msg_close {
+	struct sid sid;
+	uint32_t reason;
+	uint32_t version;
+	uint32_t rule;
+	int32_t error; /* errno behind the reason, or 0 */
+	uint64_t up;   /* octets client to target */
+	uint64_t down;
+};
+
+/* Worker to master: a client that was turned away before any open. Aggregated by the master. */
+struct msg_early {
+	struct addrport client;
+	struct addrport gateway;
+	uint32_t reason;
+	uint32_t detail; /* REASON_VERSION: the version octet; REASON_NO_METHOD: bitmask offered */
+};
+
+/* Worker to authd: user_len octets of user name, then password_len of password. Answered by exactly
+ * one AUTH_RESULT, also after AUTH_ABORT. */
+struct msg_auth_password {
+	struct sid sid;
+	struct addrport client;
+	uint8_t user_len;     /* 1.. */
+	uint8_t password_len; /* 1.. */
+	uint8_t zero[2];
+};
+struct msg_auth_abort {
+	struct sid sid;
+};
+/* Authd to worker. Accepted: user_len octets of the canonical user, groups_len of packed groups. */
+struct msg_auth_result {
+	struct sid sid;
+	uint8_t accepted; /* 0 or 1; why not is the master's to know */
+	uint8_t method;
+	uint8_t user_len;
+	uint8_t zero;
+	uint32_t groups_len;
+};
+/* Authd to master, sent before the result goes to the worker. user_len octets: accepted, the
+ * canonical user; else the name as claimed. */
+struct msg_verdict {
+	struct sid sid;
+	uint32_t spawn; /* of the worker that asked */
+	uint8_t verdict; /* enum verdict_code */
+	uint8_t method;
+	uint8_t user_len;
+	uint8_t zero;
+	struct addrport client; /* as the worker gave it */
+	uint32_t zero2;
+};
+
+/* Worker to resolver. name_len octets of a normalised name follow. One ANSWER per family asked. */
+struct msg_lookup {
+	uint32_t id; /* the worker's own */
+	uint8_t families; /* bits: 1 A, 2 AAAA */
+	uint8_t name_len;
+	uint8_t zero[2];
+};
+#define LOOKUP_A    1u
+#define LOOKUP_AAAA 2u
+
+enum answer_status { ANSWER_OK, ANSWER_NO_NAME, ANSWER_NO_DATA, ANSWER_FAILED, ANSWER_STATUSES };
+
+/* Resolver to worker. naddr struct addr follow. */
+struct msg_answer {
+	uint32_t id;
+	uint8_t family; /* LOOKUP_A or LOOKUP_AAAA */
+	uint8_t status; /* enum answer_status */
+	uint8_t naddr;
+	uint8_t zero;
+	uint32_t ttl; /* s; also of a negative answer */
+};
+
+/*
+ * The table. X(NAME, name, senders, receivers, minimum, maximum payload, carries a descriptor)
+ */
+#define MSG_FIXED(t) sizeof(struct t), sizeof(struct t)
+#define MESSAGES(X)                                                                                \
+	X(INIT, init, ROLES_MASTER, ROLES_CHILD, MSG_FIXED(msg_init), false)                       \
+	X(READY, ready, ROLES_CHILD, ROLES_MASTER, MSG_FIXED(msg_ready), false)                    \
+	X(FAILED, failed, ROLES_CHILD, ROLES_MASTER, MSG_FIXED(msg_failed), false)                 \
+	X(POLICY, policy, ROLES_MASTER, ROLES_IMAGED, MSG_FIXED(msg_policy), true)                 \
+	X(POLICY_ACK, policy_ack, ROLES_IMAGED, ROLES_MASTER, MSG_FIXED(msg_policy_ack), false)    \
+	X(PEER, peer, ROLES_MASTER, ROLES_CHILD, MSG_FIXED(msg_peer), true)                        \
+	X(PEER_FAULT, peer_fault, ROLES_CHILD, ROLES_MASTER, MSG_FIXED(msg_peer_fault), false)     \
+	X(COUNTS, counts, ROLES_MASTER, ROLES_WORKER, MSG_FIXED(msg_counts), true)                 \
+	X(LISTENER, listener, ROLES_MASTER, ROLES_WORKER, MSG_FIXED(msg_listener), true)           \
+	X(UNLISTEN, unlisten, ROLES_MASTER, ROLES_WORKER, MSG_FIXED(msg_unlisten), false)          \
+	X(STOP, stop, ROLES_MASTER, ROLES_CHILD, 0, 0, false)                                      \
+	X(USERS, users, ROLES_MASTER, ROLE_BIT(ROLE_PASSWORD), 0, 0, true)                         \
+	X(USERS_ACK, users_ack, ROLE_BIT(ROLE_PASSWORD), ROLES_MASTER, MSG_FIXED(msg_users_ack),   \
+	    false)                                                                                 \
+	X(OPEN, open, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_open),                         \
+	    sizeof(struct msg_open) + USER_MAX + NAME_MAX_LEN, false)                              \
+	X(ATTEMPT, attempt, ROLES_WORKER, ROLES_MASTER, MSG_FIXED(msg_attempt), false)             \
+	X(GRANT, grant, ROLES_MASTER, ROLES_WORKER, MSG_FIXED(msg_grant), false)                   \
+	X(REFUSE, refuse, ROLES_MASTER, ROLES_WORKER, MSG_FIXED(msg_refuse), false)                \
+	X(CONNECTED, connected, ROLES_WORKER, ROLES_MASTER, MSG_FIXED(msg_connected), false)       \
+	X(CLOSE, close, ROLES_WORKER, ROLES_MASTER, MSG_FIXED(msg_close), false)                   \
+	X(EARLY, early, ROLES_WORKER, ROLES_MASTER, MSG_FIXED(msg_early), false)                   \
+	X(AUTH_PASSWORD, auth_password, ROLES_WORKER, ROLES_AUTHD,                                 \
+	    sizeof(struct msg_auth_password) + 2,                                                  \
+	    sizeof(struct msg_auth_password) + USER_MAX + PASSWORD_MAX, false)                     \
+	X(AUTH_ABORT, auth_abort, ROLES_WORKER, ROLES_AUTHD, MSG_FIXED(msg_auth_abort), false)     \
+	X(AUTH_RESULT, auth_result, ROLES_AUTHD, ROLES_WORKER, sizeof(struct msg_auth_result),     \
+	    sizeof(struct msg_auth_result) + USER_MAX + GROUPS_MAX, false)                         \
+	X(VERDICT, verdict, ROLES_AUTHD, ROLES_MASTER, sizeof(struct msg_verdict),                 \
+	    sizeof(struct msg_verdict) + USER_MAX, false)                                          \
+	X(LOOKUP, lookup, ROLES_WORKER, ROLE_BIT(ROLE_RESOLVER), sizeof(struct msg_lookup) + 1,    \
+	    sizeof(struct msg_lookup) + NAME_MAX_LEN, false)                                       \
+	X(ANSWER, answer, ROLE_BIT(ROLE_RESOLVER), ROLES_WORKER, sizeof(struct msg_answer),        \
+	    sizeof(struct msg_answer) + ANSWER_ADDRS * sizeof(struct addr), false)
+
+enum msg_type {
+#define X(NAME, name, from, to, min, max, fd) MSG_##NAME,
+	MESSAGES(X)
+#undef X
+	    MSG_COUNT
+};
+
+struct msg_head {
+	uint16_t type; /* enum msg_type */
+	uint16_t len;  /* of the payload, without padding */
+	uint32_t zero;
+};
+
+#define MSG_ALIGN      8
+#define MSG_PAYLOAD    5120  /* at most; the table's maxima are checked against it at compile time */
+#define MSG_PACKET_MAX 32768 /* a packet: a run of messages; SEQPACKET keeps it whole */
+
+/* A message as received: payload points into the receive buffer, aligned to MSG_ALIGN, valid during
+ * the callback. fd is -1 or a descriptor that the callback takes over (it must use or close it). */
+struct msg {
+	enum msg_type type;
+	const void *payload;
+	size_t len;
+	int fd;
+};
+
+/* True if a message of this head may be sent by `from` to `to` with this size and descriptor. */
+bool msg_allowed(const struct msg_head *h, enum role from, enum role to, bool has_fd);
+/* "open", "attempt", ...; "?" for a number that is none. */
+const char *msg_name(unsigned type);
+
+#endif

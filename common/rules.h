@@ -1,0 +1,81 @@
+/*
+ * The rules: one evaluation over the policy image, for what is known so far.
+ *
+ * - First match wins; what no rule passes is blocked.
+ * - A criterion on a fact that is not known yet answers "maybe". The one function thus serves the
+ *   source check at accept, the choice of a method, the first pass over a name, and the decision.
+ * - `auth`: `auth none` is met by any session, `auth password` only by that method; a pass rule
+ *   without `auth` is met by any authenticated session; a block rule without `auth` by any session
+ *   (a block must not be passed by leaving the authentication out).
+ * - Destinations: the address criterion of a PASS rule matches a special address (common/addr.h, the
+ *   image's own addresses) only by a prefix that lies wholly inside the special range; `any` and
+ *   names never name one. A BLOCK rule matches it by any prefix that covers it, `any` and names.
+ * - The name criterion compares without regard to case and a trailing dot: give name_normalise's
+ *   output.
+ */
+#ifndef COMMON_RULES_H
+#define COMMON_RULES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/addr.h"
+#include "common/image.h"
+#include "common/msg.h"
+
+/* Facts known. KNOW_NAME with name NULL: known that there is none (a literal address). */
+#define KNOW_SOURCE  0x01u
+#define KNOW_METHOD  0x02u
+#define KNOW_USER    0x04u /* and the groups */
+#define KNOW_COMMAND 0x08u
+#define KNOW_NAME    0x10u
+#define KNOW_PORT    0x20u
+#define KNOW_ADDR    0x40u
+#define KNOW_ALL     0x7fu
+
+struct query {
+	uint32_t known;
+	enum method method;
+	enum command command;
+	uint16_t port;
+	struct addr source;    /* any spelling: canonised inside */
+	struct addr target;    /* any spelling */
+	const uint8_t *user;   /* canonical, user_len octets */
+	size_t user_len;
+	const uint8_t *groups; /* packed: length octet, name, ... */
+	size_t groups_len;
+	const uint8_t *name;   /* normalised, or NULL */
+	size_t name_len;
+};
+
+enum rules_answer { RULES_BLOCK, RULES_PASS, RULES_MAYBE };
+
+/*
+ * RULES_BLOCK: refused whatever is learnt later; *rule is the block rule, or RULE_NONE.
+ * RULES_PASS: *rule certainly passes. RULES_MAYBE: a pass rule could still match; *rule is the
+ * first such. With KNOW_ALL it is never RULES_MAYBE. rule may be NULL.
+ */
+enum rules_answer rules_eval(const struct image *img, const struct query *q, uint32_t *rule);
+
+/* The method for a source: among those offered (METHOD_BITs) and configured, the first in `auth
+ * prefer` with which some pass rule could still match. METHOD_COUNT: none (X'FF'). */
+enum method rules_method(const struct image *img, const struct addr *source, uint32_t offered);
+
+const struct image_rule *rules_rule(const struct image *img, uint32_t rule);
+
+/* The special range a canonical address lies in (own addresses included) and that range's length. */
+enum addr_special rules_special(const struct image *img, const struct addr *a, uint8_t *plen);
+
+/*
+ * Normalises what a client sent as a name into out[NAME_MAX_LEN]: lower case (ASCII), one trailing dot
+ * removed. Octets are not judged but for NUL and the empty name, empty labels and labels above 63.
+ * The length, or -1 where it can be no name.
+ */
+int name_normalise(const uint8_t *in, size_t len, uint8_t *out);
+/* A literal address in the name field is an address ("1.2.3.4", "::1", "[::1]", trailing dot).
+ * Other spellings that inet_aton knows (octal, hexadecimal, fewer parts) are refused as names too:
+ * true with family ADDR_NONE. False: not an address. */
+bool name_is_address(const uint8_t *name, size_t len, struct addr *a);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * The ledger of open sessions: what the master knows of each, by worker and slot, in a mapped file in
+ * the run directory, locked while its master lives. A session is entered at its open and leaves with
+ * its closing record, so that the sessions of a killed worker, or of a killed master at the next
+ * start, still get theirs.
+ */
+#ifndef MASTER_LEDGER_H
+#define MASTER_LEDGER_H
+
+#include <stdint.h>
+
+#include "common/msg.h"
+
+enum ledger_state {
+	LEDGER_FREE,
+	LEDGER_OPEN,      /* asked; not connected */
+	LEDGER_REFUSED,   /* refused by the master; the worker's close is still to come */
+	LEDGER_CONNECTED
+};
+
+/* Fixed layout: another build of the master may read it. */
+struct ledger_entry {
+	uint32_t state; /* written last when entered, first when it leaves */
+	uint32_t worker; /* spawn number */
+	struct sid sid;
+	uint64_t opened_ms; /* CLOCK_REALTIME */
+	uint64_t up, down;  /* as of the last update record */
+	struct addrport client, gateway, asked, target, outgoing;
+	uint8_t method, command, command_raw, user_len, name_len, log;
+	uint8_t zero[2];
+	uint32_t version, rule, reason;
+	uint8_t user[USER_MAX + 1];
+	uint8_t name[NAME_MAX_LEN + 1];
+	char rule_text[128]; /* file:line as of then */
+};
+
+struct ledger;
+
+/*
+ * Opens or makes `dir/ledger` for `workers` workers of `slots` sessions each and locks it. Entries that
+ * an earlier master left open are handed to `orphan` with that master's instance, one by one, and then
+ * freed. NULL with errno; EWOULDBLOCK: another master has it.
+ */
+struct ledger *ledger_open(const char *dir, uint64_t instance, uint32_t workers, uint32_t slots,
+    void (*orphan)(const struct ledger_entry *e, uint64_t instance, void *arg), void *arg);
+void ledger_close(struct ledger *lg, const char *dir_to_remove_file_from); /* NULL: keep it */
+
+/* The entry of worker number w (0 .. workers-1) and slot; NULL out of range. */
+struct ledger_entry *ledger_at(struct ledger *lg, uint32_t w, uint32_t slot);
+void ledger_enter(struct ledger *lg, struct ledger_entry *e, const struct ledger_entry *with);
+void ledger_leave(struct ledger *lg, struct ledger_entry *e);
+
+#endif
