@@ -46,12 +46,12 @@ struct chan {
 	unsigned fault_type; /* the message's type, or MSG_COUNT */
 
 	/* chan.c's own */
-	struct turn_hook hook;
+	struct deadline turn; /* flushes at the end of the turn */
 	STAILQ_HEAD(, chan_packet) out;
 	struct chan_packet *open; /* being filled */
 	size_t queued;            /* octets in out and open */
 	uint64_t packets_queued, packets_sent;
-	bool throttled, ended, paused;
+	bool throttled, broken, ended, paused;
 };
 
 /* Makes a connected pair, close-on-exec, non-blocking, with peer credentials off. 0 or -1, errno. */

@@ -28,18 +28,13 @@ struct ev {
  */
 struct deadline {
 	TAILQ_ENTRY(deadline) entry;
-	uint64_t at; /* ms on the loop's clock; 0: not armed */
+	uint64_t at;  /* ms on the loop's clock; 0: not armed */
+	uint64_t run; /* ev.c's own */
 	struct deadline_class *class;
 	void (*cb)(struct deadline *d);
 };
 
 #define DEADLINE_CLASSES 1024 /* distinct lengths; one a rule may bring three */
-
-/* Called at the end of every turn, before the loop sleeps (channels flush there). */
-struct turn_hook {
-	STAILQ_ENTRY(turn_hook) entry;
-	void (*cb)(struct turn_hook *h);
-};
 
 /* NULL with errno. Before a sandbox is entered: afterwards epoll_create1 is refused. */
 struct loop *loop_new(void);
@@ -52,14 +47,13 @@ void loop_stop(struct loop *l);
 /* CLOCK_MONOTONIC in ms as of this turn. */
 uint64_t loop_now(const struct loop *l);
 
-void loop_hook(struct loop *l, struct turn_hook *h);
-
 /* 0, or -1 with errno; e->cb must be set. ev_set with unchanged events costs no system call. */
 int ev_add(struct loop *l, struct ev *e, int fd, uint32_t events);
 int ev_set(struct loop *l, struct ev *e, uint32_t events);
 void ev_del(struct loop *l, struct ev *e); /* does not close e->fd; sets it to -1 */
 
-/* (Re)arms d to be called ms from now; d->cb must be set. ms 0 is called on the next turn. */
+/* (Re)arms d to be called ms from now; d->cb must be set. With ms 0 that is after the events of this
+ * turn (what is to be done once a turn is done so), or on the next turn when armed by a deadline. */
 void deadline_arm(struct loop *l, struct deadline *d, uint64_t ms);
 void deadline_disarm(struct deadline *d);
 static inline bool

@@ -2,11 +2,12 @@
  * Every message that passes between two processes of the gateway: one table names its sender,
  * receiver, size and whether it carries a descriptor, and one function checks against it.
  *
- * A packet on a channel (SOCK_SEQPACKET, common/chan.h) is a run of messages, each a struct msg_head
- * followed by its payload, padded with zeros to eight octets; a message that carries a descriptor is
- * alone in its packet. Payloads are fixed-width structs without pointers, zeroed before they are
- * filled; where the table's maximum is above its minimum, the struct is followed by octets whose
- * lengths its fields give, and the receiver checks that they add up to the payload exactly.
+ * A packet on a channel (SOCK_SEQPACKET, common/chan.h) is a run of messages, each a struct
+ * msg_head followed by its payload, padded with zeros to eight octets; a message that carries a
+ * descriptor is alone in its packet. Payloads are fixed-width structs without pointers, zeroed
+ * before they are filled; where the table's maximum is above its minimum, the struct is followed by
+ * octets whose lengths its fields give, and the receiver checks that they add up to the payload
+ * exactly.
  *
  * Identity is the socket a message came in on, never a field in it.
  */
@@ -26,9 +27,9 @@ enum role { ROLE_MASTER, ROLE_WORKER, ROLE_RESOLVER, ROLE_PASSWORD, ROLE_PAM, RO
 #define ROLES_CHILD  (ROLE_BIT(ROLE_WORKER) | ROLE_BIT(ROLE_RESOLVER) | ROLES_AUTHD)
 #define ROLES_MASTER ROLE_BIT(ROLE_MASTER)
 #define ROLES_WORKER ROLE_BIT(ROLE_WORKER)
-#define ROLES_IMAGED (ROLE_BIT(ROLE_WORKER) | ROLE_BIT(ROLE_RESOLVER) | ROLES_AUTHD)
 
-/* "worker", "resolver", "password", ...; as in the configuration's `process` and the audit trail. */
+/* "worker", "resolver", "password", ...; as in the configuration's `process` and the audit trail.
+ */
 const char *role_name(enum role r);
 
 /* --- limits, in octets unless said otherwise --- */
@@ -64,7 +65,8 @@ enum command { COMMAND_NONE, COMMAND_CONNECT, COMMAND_COUNT };
 	X(REASON_IDLE, "idle-timeout", "nothing was sent for `timeout idle`")                      \
 	X(REASON_HALF_CLOSED, "half-closed-timeout",                                               \
 	    "one side had closed and nothing was sent for `timeout half-closed`")                  \
-	X(REASON_HANDSHAKE, "handshake-timeout", "the request was not there in `timeout handshake`") \
+	X(REASON_HANDSHAKE, "handshake-timeout",                                                   \
+	    "the request was not there in `timeout handshake`")                                    \
 	X(REASON_CONNECT, "connect-timeout", "no address answered in `timeout connect`")           \
 	X(REASON_REFUSED, "connection-refused", "the target refused the connection")               \
 	X(REASON_NET_UNREACHABLE, "network-unreachable", "no route to the target's network")       \
@@ -87,7 +89,8 @@ enum command { COMMAND_NONE, COMMAND_CONNECT, COMMAND_COUNT };
 	X(REASON_GENERAL, "general-failure", "the gateway could not do it (see errno)")            \
 	X(REASON_SHUTDOWN, "shutdown", "the gateway was stopped")                                  \
 	X(REASON_CHILD_LOST, "child-lost", "the process that served it was lost")                  \
-	X(REASON_MASTER_LOST, "master-lost", "the gateway's master was lost; found at the next start")
+	X(REASON_MASTER_LOST, "master-lost",                                                       \
+	    "the gateway's master was lost; found at the next start")
 
 enum reason {
 #define X(id, text, help) id,
@@ -98,15 +101,15 @@ enum reason {
 const char *reason_name(enum reason r);
 
 /* What authd found; the audit trail of authentications. Clients learn only success or failure. */
-#define VERDICTS(X)                                                                                \
-	X(VERDICT_NONE, "none", "no verdict")                                                      \
-	X(VERDICT_ACCEPT, "accepted", "the credentials are right")                                 \
-	X(VERDICT_UNKNOWN, "unknown-user", "no such user")                                         \
-	X(VERDICT_WRONG, "wrong-password", "the password is wrong")                                \
-	X(VERDICT_LOCKED, "locked", "the account is locked")                                       \
-	X(VERDICT_EXPIRED, "expired", "the account has expired")                                   \
-	X(VERDICT_BUSY, "busy", "too many checks are waiting")                                     \
-	X(VERDICT_ABORTED, "aborted", "the client went away first")                                \
+#define VERDICTS(X)                                                 \
+	X(VERDICT_NONE, "none", "no verdict")                       \
+	X(VERDICT_ACCEPT, "accepted", "the credentials are right")  \
+	X(VERDICT_UNKNOWN, "unknown-user", "no such user")          \
+	X(VERDICT_WRONG, "wrong-password", "the password is wrong") \
+	X(VERDICT_LOCKED, "locked", "the account is locked")        \
+	X(VERDICT_EXPIRED, "expired", "the account has expired")    \
+	X(VERDICT_BUSY, "busy", "too many checks are waiting")      \
+	X(VERDICT_ABORTED, "aborted", "the client went away first") \
 	X(VERDICT_FAILED, "failed", "the check itself failed")
 
 enum verdict_code {
@@ -118,15 +121,15 @@ enum verdict_code {
 const char *verdict_name(enum verdict_code v);
 
 /* Sandbox layers, in the order in which they are entered. */
-#define LAYERS(X)                                                                                  \
-	X(LAYER_CHROOT, "chroot")                                                                  \
-	X(LAYER_UID, "uid")                                                                        \
-	X(LAYER_CAPABILITIES, "capabilities")                                                      \
-	X(LAYER_NO_NEW_PRIVS, "no_new_privs")                                                      \
-	X(LAYER_MDWE, "mdwe")                                                                      \
-	X(LAYER_LANDLOCK, "landlock")                                                              \
-	X(LAYER_LANDLOCK_NET, "landlock-net")                                                      \
-	X(LAYER_LANDLOCK_SCOPE, "landlock-scope")                                                  \
+#define LAYERS(X)                                 \
+	X(LAYER_CHROOT, "chroot")                 \
+	X(LAYER_UID, "uid")                       \
+	X(LAYER_CAPABILITIES, "capabilities")     \
+	X(LAYER_NO_NEW_PRIVS, "no_new_privs")     \
+	X(LAYER_MDWE, "mdwe")                     \
+	X(LAYER_LANDLOCK, "landlock")             \
+	X(LAYER_LANDLOCK_NET, "landlock-net")     \
+	X(LAYER_LANDLOCK_SCOPE, "landlock-scope") \
 	X(LAYER_SECCOMP, "seccomp")
 
 enum layer {
@@ -147,12 +150,12 @@ struct msg_init {
 	uint32_t spawn; /* this process's number, never reused in an instance */
 	uint32_t uid;   /* 0: stay (no root) */
 	uint32_t gid;
-	uint32_t slots;                   /* worker: its session slots */
-	uint32_t workers;                 /* how many workers there are */
-	uint8_t layers[LAYER_COUNT];      /* enum layer_mode */
+	uint32_t slots;              /* worker: its session slots */
+	uint32_t workers;            /* how many workers there are */
+	uint8_t layers[LAYER_COUNT]; /* enum layer_mode */
 	uint8_t zero[7];
-	char chroot[PATH_MAX_MSG];        /* "" : none */
-	char pam_service[64];             /* pam role */
+	char chroot[PATH_MAX_MSG]; /* "" : none */
+	char pam_service[64];      /* pam role */
 };
 
 struct msg_ready {
@@ -164,7 +167,7 @@ struct msg_ready {
 struct msg_failed {
 	uint32_t layer; /* enum layer, or LAYER_COUNT: not a layer */
 	int32_t error;  /* errno */
-	char what[56];  /* a constant of the child's code, NUL-terminated: escaped like any octets */
+	char what[56]; /* a constant of the child's code, NUL-terminated: escaped like any octets */
 };
 
 /* Master to child, with the sealed memfd: the policy from now on. Answered by POLICY_ACK. */
@@ -189,7 +192,8 @@ struct msg_peer_fault {
 	uint32_t zero;
 };
 
-/* Master to worker, with a memfd sealed against resizing: struct counts per slot (common/counts.h). */
+/* Master to worker, with a memfd sealed against resizing: struct counts per slot (common/counts.h).
+ */
 struct msg_counts {
 	uint32_t slots;
 	uint32_t zero;
@@ -300,7 +304,7 @@ struct msg_auth_result {
  * canonical user; else the name as claimed. */
 struct msg_verdict {
 	struct sid sid;
-	uint32_t spawn; /* of the worker that asked */
+	uint32_t spawn;  /* of the worker that asked */
 	uint8_t verdict; /* enum verdict_code */
 	uint8_t method;
 	uint8_t user_len;
@@ -311,7 +315,7 @@ struct msg_verdict {
 
 /* Worker to resolver. name_len octets of a normalised name follow. One ANSWER per family asked. */
 struct msg_lookup {
-	uint32_t id; /* the worker's own */
+	uint32_t id;      /* the worker's own */
 	uint8_t families; /* bits: 1 A, 2 AAAA */
 	uint8_t name_len;
 	uint8_t zero[2];
@@ -332,47 +336,41 @@ struct msg_answer {
 };
 
 /*
- * The table. X(NAME, name, senders, receivers, minimum, maximum payload, carries a descriptor)
+ * The table. X(NAME, name, senders, receivers, fixed part, least and most octets behind it, carries
+ * a descriptor)
  */
-#define MSG_FIXED(t) sizeof(struct t), sizeof(struct t)
-#define MESSAGES(X)                                                                                \
-	X(INIT, init, ROLES_MASTER, ROLES_CHILD, MSG_FIXED(msg_init), false)                       \
-	X(READY, ready, ROLES_CHILD, ROLES_MASTER, MSG_FIXED(msg_ready), false)                    \
-	X(FAILED, failed, ROLES_CHILD, ROLES_MASTER, MSG_FIXED(msg_failed), false)                 \
-	X(POLICY, policy, ROLES_MASTER, ROLES_IMAGED, MSG_FIXED(msg_policy), true)                 \
-	X(POLICY_ACK, policy_ack, ROLES_IMAGED, ROLES_MASTER, MSG_FIXED(msg_policy_ack), false)    \
-	X(PEER, peer, ROLES_MASTER, ROLES_CHILD, MSG_FIXED(msg_peer), true)                        \
-	X(PEER_FAULT, peer_fault, ROLES_CHILD, ROLES_MASTER, MSG_FIXED(msg_peer_fault), false)     \
-	X(COUNTS, counts, ROLES_MASTER, ROLES_WORKER, MSG_FIXED(msg_counts), true)                 \
-	X(LISTENER, listener, ROLES_MASTER, ROLES_WORKER, MSG_FIXED(msg_listener), true)           \
-	X(UNLISTEN, unlisten, ROLES_MASTER, ROLES_WORKER, MSG_FIXED(msg_unlisten), false)          \
-	X(STOP, stop, ROLES_MASTER, ROLES_CHILD, 0, 0, false)                                      \
-	X(USERS, users, ROLES_MASTER, ROLE_BIT(ROLE_PASSWORD), 0, 0, true)                         \
-	X(USERS_ACK, users_ack, ROLE_BIT(ROLE_PASSWORD), ROLES_MASTER, MSG_FIXED(msg_users_ack),   \
-	    false)                                                                                 \
-	X(OPEN, open, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_open),                         \
-	    sizeof(struct msg_open) + USER_MAX + NAME_MAX_LEN, false)                              \
-	X(ATTEMPT, attempt, ROLES_WORKER, ROLES_MASTER, MSG_FIXED(msg_attempt), false)             \
-	X(GRANT, grant, ROLES_MASTER, ROLES_WORKER, MSG_FIXED(msg_grant), false)                   \
-	X(REFUSE, refuse, ROLES_MASTER, ROLES_WORKER, MSG_FIXED(msg_refuse), false)                \
-	X(CONNECTED, connected, ROLES_WORKER, ROLES_MASTER, MSG_FIXED(msg_connected), false)       \
-	X(CLOSE, close, ROLES_WORKER, ROLES_MASTER, MSG_FIXED(msg_close), false)                   \
-	X(EARLY, early, ROLES_WORKER, ROLES_MASTER, MSG_FIXED(msg_early), false)                   \
-	X(AUTH_PASSWORD, auth_password, ROLES_WORKER, ROLES_AUTHD,                                 \
-	    sizeof(struct msg_auth_password) + 2,                                                  \
-	    sizeof(struct msg_auth_password) + USER_MAX + PASSWORD_MAX, false)                     \
-	X(AUTH_ABORT, auth_abort, ROLES_WORKER, ROLES_AUTHD, MSG_FIXED(msg_auth_abort), false)     \
-	X(AUTH_RESULT, auth_result, ROLES_AUTHD, ROLES_WORKER, sizeof(struct msg_auth_result),     \
-	    sizeof(struct msg_auth_result) + USER_MAX + GROUPS_MAX, false)                         \
-	X(VERDICT, verdict, ROLES_AUTHD, ROLES_MASTER, sizeof(struct msg_verdict),                 \
-	    sizeof(struct msg_verdict) + USER_MAX, false)                                          \
-	X(LOOKUP, lookup, ROLES_WORKER, ROLE_BIT(ROLE_RESOLVER), sizeof(struct msg_lookup) + 1,    \
-	    sizeof(struct msg_lookup) + NAME_MAX_LEN, false)                                       \
-	X(ANSWER, answer, ROLE_BIT(ROLE_RESOLVER), ROLES_WORKER, sizeof(struct msg_answer),        \
-	    sizeof(struct msg_answer) + ANSWER_ADDRS * sizeof(struct addr), false)
+/* clang-format off */
+#define MESSAGES(X) \
+	X(INIT, init, ROLES_MASTER, ROLES_CHILD, sizeof(struct msg_init), 0, 0, false) \
+	X(READY, ready, ROLES_CHILD, ROLES_MASTER, sizeof(struct msg_ready), 0, 0, false) \
+	X(FAILED, failed, ROLES_CHILD, ROLES_MASTER, sizeof(struct msg_failed), 0, 0, false) \
+	X(POLICY, policy, ROLES_MASTER, ROLES_CHILD, sizeof(struct msg_policy), 0, 0, true) \
+	X(POLICY_ACK, policy_ack, ROLES_CHILD, ROLES_MASTER, sizeof(struct msg_policy_ack), 0, 0, false) \
+	X(PEER, peer, ROLES_MASTER, ROLES_CHILD, sizeof(struct msg_peer), 0, 0, true) \
+	X(PEER_FAULT, peer_fault, ROLES_CHILD, ROLES_MASTER, sizeof(struct msg_peer_fault), 0, 0, false) \
+	X(COUNTS, counts, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_counts), 0, 0, true) \
+	X(LISTENER, listener, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_listener), 0, 0, true) \
+	X(UNLISTEN, unlisten, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_unlisten), 0, 0, false) \
+	X(STOP, stop, ROLES_MASTER, ROLES_CHILD, 0, 0, 0, false) \
+	X(USERS, users, ROLES_MASTER, ROLE_BIT(ROLE_PASSWORD), 0, 0, 0, true) \
+	X(USERS_ACK, users_ack, ROLE_BIT(ROLE_PASSWORD), ROLES_MASTER, sizeof(struct msg_users_ack), 0, 0, false) \
+	X(OPEN, open, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_open), 0, USER_MAX + NAME_MAX_LEN, false) \
+	X(ATTEMPT, attempt, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_attempt), 0, 0, false) \
+	X(GRANT, grant, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_grant), 0, 0, false) \
+	X(REFUSE, refuse, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_refuse), 0, 0, false) \
+	X(CONNECTED, connected, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_connected), 0, 0, false) \
+	X(CLOSE, close, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_close), 0, 0, false) \
+	X(EARLY, early, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_early), 0, 0, false) \
+	X(AUTH_PASSWORD, auth_password, ROLES_WORKER, ROLES_AUTHD, sizeof(struct msg_auth_password), 2, USER_MAX + PASSWORD_MAX, false) \
+	X(AUTH_ABORT, auth_abort, ROLES_WORKER, ROLES_AUTHD, sizeof(struct msg_auth_abort), 0, 0, false) \
+	X(AUTH_RESULT, auth_result, ROLES_AUTHD, ROLES_WORKER, sizeof(struct msg_auth_result), 0, USER_MAX + GROUPS_MAX, false) \
+	X(VERDICT, verdict, ROLES_AUTHD, ROLES_MASTER, sizeof(struct msg_verdict), 0, USER_MAX, false) \
+	X(LOOKUP, lookup, ROLES_WORKER, ROLE_BIT(ROLE_RESOLVER), sizeof(struct msg_lookup), 1, NAME_MAX_LEN, false) \
+	X(ANSWER, answer, ROLE_BIT(ROLE_RESOLVER), ROLES_WORKER, sizeof(struct msg_answer), 0, ANSWER_ADDRS * sizeof(struct addr), false)
+/* clang-format on */
 
 enum msg_type {
-#define X(NAME, name, from, to, min, max, fd) MSG_##NAME,
+#define X(NAME, name, from, to, fixed, least, most, fd) MSG_##NAME,
 	MESSAGES(X)
 #undef X
 	    MSG_COUNT
@@ -385,7 +383,7 @@ struct msg_head {
 };
 
 #define MSG_ALIGN      8
-#define MSG_PAYLOAD    5120  /* at most; the table's maxima are checked against it at compile time */
+#define MSG_PAYLOAD    5120 /* at most; the table's maxima are checked against it at compile time */
 #define MSG_PACKET_MAX 32768 /* a packet: a run of messages; SEQPACKET keeps it whole */
 
 /* A message as received: payload points into the receive buffer, aligned to MSG_ALIGN, valid during
@@ -399,6 +397,8 @@ struct msg {
 
 /* True if a message of this head may be sent by `from` to `to` with this size and descriptor. */
 bool msg_allowed(const struct msg_head *h, enum role from, enum role to, bool has_fd);
+/* Does this message carry a descriptor? */
+bool msg_has_fd(enum msg_type t);
 /* "open", "attempt", ...; "?" for a number that is none. */
 const char *msg_name(unsigned type);
 
