@@ -84,12 +84,12 @@ struct conf_group {
 struct conf_listen {
 	STAILQ_ENTRY(conf_listen) entry;
 	struct conf_where where;
-	char *host;  /* address, name or interface as written; "*" is any */
+	char *host;    /* address, name or interface as written; "*" is any */
 	uint16_t port; /* default 1080 */
 	bool freebind;
 };
 
-enum conf_log_kind { LOG_SYSLOG, LOG_FILE, LOG_STDERR };
+enum conf_log_kind { LOGTO_SYSLOG, LOGTO_FILE, LOGTO_STDERR }; /* <syslog.h> has LOG_SYSLOG */
 enum conf_log_format { FORMAT_LOGFMT, FORMAT_JSON };
 
 /* `log syslog [facility NAME] [socket "PATH"] [format F]`, `log file "PATH" [format F]`,
@@ -99,8 +99,8 @@ struct conf_log {
 	struct conf_where where;
 	enum conf_log_kind kind;
 	enum conf_log_format format;
-	int facility;
-	char *path;
+	int facility; /* LOG_DAEMON and so on, of <syslog.h> */
+	char *path;   /* LOGTO_FILE; LOGTO_SYSLOG: the socket, NULL is /dev/log */
 };
 
 struct conf_process { /* `process ROLE [uid NAME|NUMBER] [chroot "DIR"]` */
@@ -130,12 +130,12 @@ struct conf {
 	struct conf_where auth_where;
 	uint8_t prefer[METHOD_COUNT], prefer_n;
 	STAILQ_HEAD(, conf_group) groups;
-	STAILQ_HEAD(, conf_log) logs; /* empty in the file: syslog, daemon, logfmt is filled in */
-	uint32_t log_update;          /* ms; 0: none */
-	bool log_overflow_drop;       /* `log overflow drop`; default: new sessions are refused */
+	STAILQ_HEAD(, conf_log) logs;  /* empty in the file: syslog, daemon, logfmt is filled in */
+	uint32_t log_update;           /* ms; 0: none */
+	bool log_overflow_drop;        /* `log overflow drop`; default: new sessions are refused */
 	struct conf_timeouts timeouts; /* defaults filled in */
 	uint32_t limit_sessions, limit_sessions_per_user; /* 0: none */
-	uint8_t sandbox[LAYER_COUNT]; /* enum layer_mode */
+	uint8_t sandbox[LAYER_COUNT];                     /* enum layer_mode */
 	bool sandbox_given[LAYER_COUNT];
 	STAILQ_HEAD(, conf_table) tables; /* named and anonymous; index is the position */
 	STAILQ_HEAD(, conf_rule) rules;
@@ -153,8 +153,8 @@ struct conf_define { /* -D NAME=VALUE: wins over the file's own definition */
  * Reads the file and all it includes, and checks it whole. Every error goes to `errors` as
  * "file:line: what is wrong, what was expected\n". NULL if there was any (or errno set, no memory).
  */
-struct conf *conf_load(const char *path, const struct conf_define *defs, size_t ndefs,
-    FILE *errors);
+struct conf *conf_load(
+    const char *path, const struct conf_define *defs, size_t ndefs, FILE *errors);
 void conf_free(struct conf *c);
 
 #endif
