@@ -1,8 +1,17 @@
 # Sallyport. `make run` and `make check` do everything on a fresh machine; see README.md.
 #
+#   make              build everything into build/
+#   make run          install what is missing, build, run a gateway on 127.0.0.1:1080 and [::1]:1080
+#   make check        install what the tests need, build, run every test
+#   make fuzz         a minute of libFuzzer for every parser of foreign octets
+#   make lint         cppcheck over the sources
+#   make format       put the sources into shape (make check says where they are not)
+#   make install      make uninstall
+#
 #   B=build           build folder
 #   SANITIZE=1        ASan and UBSan (build folder build-san)
-#   PREFIX, DESTDIR   as usual, for install
+#   PREFIX, DESTDIR   as usual, for install and uninstall
+#   FUZZ_SECONDS=60   for each target of make fuzz
 
 PREFIX     ?= /usr
 SBINDIR    ?= $(PREFIX)/sbin
@@ -18,8 +27,8 @@ B          ?= build
 CPPFLAGS_X := -D_FORTIFY_SOURCE=2
 endif
 
-CC       ?= cc
 CFLAGS   ?= -O2 -g
+JOBS     ?= $(shell nproc 2>/dev/null || echo 2)
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Werror
 HARDEN   := -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection
 override CFLAGS   += -std=c11 $(WARN) $(HARDEN) $(SANFLAGS)
@@ -81,21 +90,164 @@ $(B)/authd: $(B)/authd/main.o $(call lib,authd) $(call lib,common)
 $(BINS):
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_$(@F))
 
-# --- unit tests: one binary a tests/unit/test_*.c, linked against the components ---
-UNIT_SRC := $(wildcard tests/unit/test_*.c)
-UNITS    := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
+# --- tests: a unit program for each tests/unit/test_*.c, and helpers of the end-to-end and hostile
+# tests for each .c file there; all linked against the components without their main ---
+UNITS    := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+HELPERS  := $(patsubst tests/%.c,$(B)/%,$(wildcard tests/e2e/*.c tests/hostile/*.c))
 ALL_LIBS := $(foreach l,master ctl worker resolver authd common,$(call lib,$(l)))
-$(B)/unit/%: $(B)/tests/unit/%.o $(ALL_LIBS)
+TEST_LIBS := -lcmocka -lcrypt -lpam -lcares -lseccomp -lcap -lcrypto -lbsd -lpthread
+$(UNITS) $(HELPERS): $(B)/%: $(B)/tests/%.o $(ALL_LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka -lcrypt -lpam -lcares -lseccomp -lcap -lcrypto -lbsd -lpthread
+	$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS)
 unit: $(UNITS)
 	@set -e; for t in $(UNITS); do $$t; done
+testbuild: all $(UNITS) $(HELPERS)
+
+check: need-check
+	@$(MAKE) -j$(JOBS) testbuild
+ifndef SANITIZE
+	@$(MAKE) -j$(JOBS) fuzzbuild
+endif
+	@B=$(B) SANITIZE=$(SANITIZE) tests/run
+
+# --- fuzzing: clang's libFuzzer with ASan and UBSan, in a build folder of its own. `make check` only
+# runs the committed corpora; `make fuzz` looks for more, two targets at a time. ---
+FB           := build-fuzz
+FUZZ_SECONDS ?= 60
+FUZZERS      := $(patsubst tests/fuzz/%.c,$(FB)/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_MAKE    := $(MAKE) B=$(FB) CC=clang SANITIZE= CPPFLAGS_X=-DSANITIZED=1 WARN="-Wall -Wextra" \
+    SANFLAGS="-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined"
+ifneq ($(filter $(FB),$(B)),)
+$(FUZZERS): $(FB)/%: $(FB)/tests/fuzz/%.o $(ALL_LIBS)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(filter-out -lcmocka,$(TEST_LIBS))
+fuzzers: $(FUZZERS)
+endif
+fuzzbuild:
+	@$(FUZZ_MAKE) fuzzers
+fuzz: need-check
+	@$(MAKE) -j$(JOBS) fuzzbuild
+	@B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run fuzz
+
+lint:
+	$(call need,cppcheck)
+	cppcheck --quiet --std=c11 --enable=warning,portability,performance --inline-suppr -j$(JOBS) \
+	    --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches --error-exitcode=1 \
+	    -D_GNU_SOURCE -D__linux__ -D__x86_64__ -I. master worker authd common
+format:
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
+# --- packages (Debian 12), each list in this one place ---
+PKGS_BUILD := gcc libc6-dev make bison libseccomp-dev libcap-dev libbsd-dev libc-ares-dev \
+    libssl-dev libcrypt-dev libpam0g-dev
+PKGS_RUN   := curl ca-certificates
+PKGS_CHECK := clang libclang-rt-dev clang-format libcmocka-dev mandoc iproute2 procps strace openssl \
+    python3 python3-pytest python3-socks curl ncat proxychains4 chromium dnsmasq-base rsyslog \
+    fail2ban logrotate
+
+# $(call need,PACKAGES): installs those that are missing, without starting their services; without
+# root it names them and the command. Package lists are fetched where there are none, or when they
+# turn out to be too old.
+define need
+	@missing=; for p in $(1); do \
+	  dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || missing="$$missing $$p"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then \
+	  echo "Packages are missing. Install them with:"; \
+	  echo "  sudo apt-get install -y$$missing"; exit 1; \
+	fi; \
+	echo "Installing:$$missing"; \
+	policy=/usr/sbin/policy-rc.d; export DEBIAN_FRONTEND=noninteractive; \
+	if [ ! -e $$policy ]; then \
+	  trap 'rm -f $$policy' EXIT; trap 'exit 130' INT TERM; \
+	  printf '#!/bin/sh\nexit 101\n' >$$policy && chmod 755 $$policy; \
+	fi; \
+	install() { apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 $$missing >/dev/null; }; \
+	set -- /var/lib/apt/lists/*_Packages*; [ -e "$$1" ] || apt-get update -qq; \
+	install || { apt-get update -qq && install; }
+endef
+need-build:
+	$(call need,$(PKGS_BUILD))
+need-run:
+	$(call need,$(PKGS_BUILD) $(PKGS_RUN))
+need-check:
+	$(call need,$(PKGS_BUILD) $(PKGS_RUN) $(PKGS_CHECK))
+
+# --- a gateway to try, in the foreground until Ctrl-C ---
+run: need-run
+	@$(MAKE) -j$(JOBS) all
+	@printf '%s\n' '' \
+	  'Sallyport starts on 127.0.0.1:1080 and [::1]:1080; Ctrl-C ends it. From another terminal, try:' \
+	  '' \
+	  '  curl -x socks5h://127.0.0.1:1080 https://www.example.com/' \
+	  '' \
+	  'or, without any network, the gateway through itself:' \
+	  '' \
+	  '  printf "\\5\\1\\0\\n" | curl -sN -x socks5h://127.0.0.1:1080 telnet://127.0.0.1:1080 | od -An -tx1' \
+	  '' \
+	  'which prints 05 00, its answer to a SOCKS greeting.' \
+	  ''
+	@exec $(B)/sallyportd -d -f etc/examples/local.conf
+
+# --- install ---
+MANDIR      ?= $(PREFIX)/share/man
+DOCDIR      ?= $(PREFIX)/share/doc/sallyport
+UNITDIR     ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+CONFDIR     := $(SYSCONFDIR)/sallyport
+
+# What is installed: mode, source, target. One list serves install and uninstall. Files under
+# SYSCONFDIR are an operator's: install does not overwrite them, uninstall keeps changed ones.
+INSTALLED = \
+    755 $(B)/sallyportd   $(SBINDIR)/sallyportd \
+    755 $(B)/sallyportctl $(SBINDIR)/sallyportctl \
+    755 $(B)/worker       $(LIBEXECDIR)/worker \
+    755 $(B)/resolver     $(LIBEXECDIR)/resolver \
+    755 $(B)/authd        $(LIBEXECDIR)/authd \
+    644 etc/systemd/sallyport.service  $(UNITDIR)/sallyport.service \
+    644 etc/systemd/sallyport.sysusers $(SYSUSERSDIR)/sallyport.conf \
+    644 etc/systemd/sallyport.tmpfiles $(TMPFILESDIR)/sallyport.conf \
+    $(foreach m,$(wildcard etc/man/*.5),644 $(m) $(MANDIR)/man5/$(notdir $(m))) \
+    $(foreach m,$(wildcard etc/man/*.7),644 $(m) $(MANDIR)/man7/$(notdir $(m))) \
+    $(foreach m,$(wildcard etc/man/*.8),644 $(m) $(MANDIR)/man8/$(notdir $(m))) \
+    $(foreach e,$(wildcard etc/examples/*),644 $(e) $(DOCDIR)/examples/$(notdir $(e))) \
+    644 README.md    $(DOCDIR)/README.md \
+    644 CHANGELOG.md $(DOCDIR)/CHANGELOG.md \
+    644 LICENSE      $(DOCDIR)/copyright
+CONFFILES = \
+    640 etc/sallyport.conf $(CONFDIR)/sallyport.conf \
+    $(foreach f,$(wildcard etc/rsyslog/*.conf),644 $(f) $(SYSCONFDIR)/rsyslog.d/$(notdir $(f))) \
+    $(foreach f,$(wildcard etc/logrotate/sallyport),644 $(f) $(SYSCONFDIR)/logrotate.d/sallyport) \
+    $(foreach f,$(wildcard etc/fail2ban/filter.d/*),644 $(f) $(SYSCONFDIR)/fail2ban/filter.d/$(notdir $(f))) \
+    $(foreach f,$(wildcard etc/fail2ban/jail.d/*),644 $(f) $(SYSCONFDIR)/fail2ban/jail.d/$(notdir $(f)))
+
+install: all
+	@set -- $(INSTALLED); while [ $$# -gt 0 ]; do \
+	  install -D -m $$1 $$2 "$(DESTDIR)$$3" || exit 1; shift 3; done
+	@set -- $(CONFFILES); while [ $$# -gt 0 ]; do \
+	  if [ -e "$(DESTDIR)$$3" ]; then echo "kept: $(DESTDIR)$$3"; \
+	  else install -D -m $$1 $$2 "$(DESTDIR)$$3" || exit 1; fi; shift 3; done
+	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then \
+	  systemd-sysusers sallyport.conf; systemd-tmpfiles --create sallyport.conf; \
+	  systemctl daemon-reload; fi
+	@echo "Installed. Next: edit $(CONFDIR)/sallyport.conf, then sallyportd -n checks it."
+
+uninstall:
+	@set -- $(INSTALLED); while [ $$# -gt 0 ]; do rm -f "$(DESTDIR)$$3"; shift 3; done
+	@set -- $(CONFFILES); while [ $$# -gt 0 ]; do \
+	  if cmp -s $$2 "$(DESTDIR)$$3"; then rm -f "$(DESTDIR)$$3"; \
+	  elif [ -e "$(DESTDIR)$$3" ]; then echo "kept, because it was changed: $(DESTDIR)$$3"; fi; \
+	  shift 3; done
+	@for d in $(LIBEXECDIR) $(DOCDIR)/examples $(DOCDIR) $(CONFDIR); do \
+	  rmdir "$(DESTDIR)$$d" 2>/dev/null || true; done
 
 clean:
-	rm -rf build build-san
+	rm -rf build build-san build-fuzz
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all unit clean
+.PHONY: all unit testbuild check fuzzers fuzzbuild fuzz lint format need-build need-run need-check \
+    run install uninstall clean
 .SECONDARY:
 .DELETE_ON_ERROR:
