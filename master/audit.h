@@ -108,9 +108,9 @@ void audit_addr(struct audit_rec *r, enum audit_field f, const struct addrport *
 /* Nothing is copied: all that is given must stay until the record is written. An address of family
  * ADDR_NONE is left out. */
 
-#define AUDIT_OCTETS_MAX 512 /* octets of one S value */
-#define AUDIT_LINE_MAX \
-	18432 /* octets; every record fits: fields' maxima, all escaped, are below it */
+/* Octets of one S value; and of a line: every record fits, with all of its fields escaped. */
+#define AUDIT_OCTETS_MAX 512
+#define AUDIT_LINE_MAX   20480
 
 /* Formats into buf; the length without NUL. `seq` is the record's number. No newline.
  * Pure: the tests call it. */

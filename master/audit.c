@@ -1,0 +1,261 @@
+/*
+ * Audit records: made of typed fields, formatted as one line of logfmt or JSON; and the same tables
+ * printed for sallyport-audit(7). Owns the format; trusts none of the octets in a field of kind S.
+ */
+#include "master/audit.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "common/msg.h"
+#include "master/escape.h"
+
+enum kind { KIND_S, KIND_W, KIND_N, KIND_A };
+
+static const struct {
+	const char *key;
+	enum kind kind;
+	const char *help;
+} fields[FIELD_COUNT] = {
+#define X(id, key, kind, help) [id] = { key, KIND_##kind, help },
+	AUDIT_FIELDS(X)
+#undef X
+};
+
+static const struct {
+	const char *name;
+	int severity;
+	bool capped;
+	const char *help;
+} events[EVENT_COUNT] = {
+#define X(id, name, severity, capped, help) [id] = { name, severity, capped, help },
+	AUDIT_EVENTS(X)
+#undef X
+};
+
+#define WORD_MAX 64 /* octets of a word of the gateway's own; the longest has 30 */
+
+/* The longest that a field of each kind makes of a line, with quotes and key. */
+enum {
+	LONGEST_KEY = 16,
+	LONGEST_S = LONGEST_KEY + AUDIT_OCTETS_MAX * 6,
+	LONGEST_W = LONGEST_KEY + WORD_MAX * 6,
+	LONGEST_N = LONGEST_KEY + 20,
+	LONGEST_A = LONGEST_KEY + ADDR_TEXT,
+#define X(id, key, kind, help) +LONGEST_##kind
+	LONGEST_LINE = 256 AUDIT_FIELDS(X) /* and event, seq, time */
+#undef X
+};
+
+_Static_assert(FIELD_COUNT <= 32, "a bit per field in struct audit_rec");
+_Static_assert(LONGEST_LINE <= AUDIT_LINE_MAX, "every record fits in a line");
+
+void
+audit_begin(struct audit_rec *r, enum audit_event e)
+{
+	memset(r, 0, sizeof(*r));
+	r->event = e;
+	r->severity = events[e].severity;
+}
+
+static void
+audit_set(struct audit_rec *r, enum audit_field f, const void *p, size_t len, uint64_t n)
+{
+	r->v[f].p = p;
+	r->v[f].len = len;
+	r->v[f].n = n;
+	r->set |= 1u << f;
+}
+
+void
+audit_str(struct audit_rec *r, enum audit_field f, const void *octets, size_t len)
+{
+	audit_set(r, f, octets, len < AUDIT_OCTETS_MAX ? len : AUDIT_OCTETS_MAX, 0);
+}
+
+void
+audit_word(struct audit_rec *r, enum audit_field f, const char *word)
+{
+	if (word != NULL)
+		audit_set(r, f, word, strnlen(word, WORD_MAX), 0);
+}
+
+void
+audit_num(struct audit_rec *r, enum audit_field f, uint64_t n)
+{
+	audit_set(r, f, NULL, 0, n);
+}
+
+void
+audit_addr(struct audit_rec *r, enum audit_field f, const struct addrport *ap)
+{
+	if (ap->a.family != ADDR_NONE)
+		audit_set(r, f, ap, sizeof(*ap), 0);
+}
+
+/* RFC 3339, UTC, milliseconds. */
+static const char *
+format_time(uint64_t ms, char *buf, size_t size)
+{
+	time_t s = (time_t)(ms / 1000);
+	struct tm tm;
+	char date[32];
+
+	if (gmtime_r(&s, &tm) == NULL || strftime(date, sizeof(date), "%FT%T", &tm) == 0)
+		snprintf(buf, size, "1970-01-01T00:00:00.000Z");
+	else
+		snprintf(buf, size, "%s.%03uZ", date, (unsigned)(ms % 1000));
+	return buf;
+}
+
+static void
+put_text(struct text *t, enum conf_log_format f, const void *octets, size_t len)
+{
+	if (f == FORMAT_LOGFMT && escape_plain(octets, len)) {
+		text_octets(t, octets, len);
+		return;
+	}
+	text_string(t, "\"");
+	if (f == FORMAT_JSON)
+		escape_json(t, octets, len);
+	else
+		escape_logfmt(t, octets, len);
+	text_string(t, "\"");
+}
+
+static void
+put_key(struct text *t, enum conf_log_format f, const char *key)
+{
+	text_format(t, f == FORMAT_JSON ? ",\"%s\":" : " %s=", key);
+}
+
+static void
+put_field(struct text *t, enum conf_log_format f, const struct audit_rec *r, enum audit_field i)
+{
+	char addr[ADDR_TEXT];
+
+	put_key(t, f, fields[i].key);
+	switch (fields[i].kind) {
+	case KIND_N:
+		text_format(t, "%llu", (unsigned long long)r->v[i].n);
+		break;
+	case KIND_A:
+		addrport_format(r->v[i].p, addr, sizeof(addr));
+		text_format(t, f == FORMAT_JSON ? "\"%s\"" : "%s", addr);
+		break;
+	case KIND_S:
+	case KIND_W: /* quoted too if it should ever need it */
+		put_text(t, f, r->v[i].p, r->v[i].len);
+		break;
+	}
+}
+
+size_t
+audit_format(
+    const struct audit_rec *r, enum conf_log_format f, uint64_t seq, char *buf, size_t size)
+{
+	struct text t = text_in(buf, size);
+	bool json = f == FORMAT_JSON;
+	char when[48];
+
+	text_format(&t, json ? "@cee: {\"event\":\"%s\"" : "event=%s", events[r->event].name);
+	put_key(&t, f, "seq");
+	text_format(&t, "%llu", (unsigned long long)seq);
+	put_key(&t, f, "time");
+	format_time(r->time_ms, when, sizeof(when));
+	text_format(&t, json ? "\"%s\"" : "%s", when);
+	for (enum audit_field i = 0; i < FIELD_COUNT; i++)
+		if (r->set & 1u << i)
+			put_field(&t, f, r, i);
+	if (json)
+		text_string(&t, "}");
+	return t.len;
+}
+
+const char *
+audit_event_name(enum audit_event e)
+{
+	return events[e].name;
+}
+
+bool
+audit_event_capped(enum audit_event e)
+{
+	return events[e].capped;
+}
+
+/* --- the man page's lists --- */
+
+/* The tables quote words of the configuration in grave accents, which roff would turn. */
+static void
+print_help(FILE *out, const char *help)
+{
+	for (const char *p = help; *p != '\0'; p++) {
+		if (*p == '`')
+			fputs("\\(ga", out);
+		else
+			fputc(*p, out);
+	}
+	fputs(".\n", out);
+}
+
+static void
+print_head(FILE *out, const char *title)
+{
+	fprintf(out, ".Ss %s\n.Bl -tag -width \"reload-failed\"\n", title);
+}
+
+static void
+print_events(FILE *out)
+{
+	static const char *const severity[] = { "emerg", "alert", "crit", "err", "warning",
+		"notice", "info", "debug" };
+
+	print_head(out, "Events");
+	for (enum audit_event e = 0; e < EVENT_COUNT; e++) {
+		fprintf(out, ".It Cm %s Pq %s%s\n", events[e].name, severity[events[e].severity],
+		    events[e].capped ? ", capped" : "");
+		print_help(out, events[e].help);
+	}
+	fputs(".El\n", out);
+}
+
+static void
+print_fields(FILE *out)
+{
+	static const char *const kind[] = {
+		[KIND_S] = "octets",
+		[KIND_W] = "word",
+		[KIND_N] = "number",
+		[KIND_A] = "address",
+	};
+
+	print_head(out, "Fields");
+	for (enum audit_field i = 0; i < FIELD_COUNT; i++) {
+		fprintf(out, ".It Cm %s Pq %s\n", fields[i].key, kind[fields[i].kind]);
+		print_help(out, fields[i].help);
+	}
+	fputs(".El\n", out);
+}
+
+static void
+print_word(FILE *out, const char *word, const char *help)
+{
+	fprintf(out, ".It Cm %s\n", word);
+	print_help(out, help);
+}
+
+void
+audit_print_tables(FILE *out)
+{
+	print_events(out);
+	print_fields(out);
+	print_head(out, "Reasons");
+#define X(id, text, help) print_word(out, text, help);
+	REASONS(X)
+	fputs(".El\n", out);
+	print_head(out, "Verdicts");
+	VERDICTS(X)
+#undef X
+	fputs(".El\n", out);
+}

@@ -1,0 +1,31 @@
+/*
+ * Text in a fixed buffer, and the two escapes of the audit trail. Whatever octets go in, what comes
+ * out is printable ASCII without a space, and a quote in it is a delimiter, never data: also a
+ * quote and a backslash are written by number (\x22, \u0022), so that the simplest reader cannot be
+ * misled.
+ */
+#ifndef MASTER_ESCAPE_H
+#define MASTER_ESCAPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Writing past the end is not done and not told: the caller's buffer holds the longest there is. */
+struct text {
+	char *p;
+	size_t len, size; /* len < size, and p[len] is NUL */
+};
+
+struct text text_in(char *buf, size_t size);
+void text_octets(struct text *t, const void *octets, size_t len);
+void text_string(struct text *t, const char *s);
+void text_format(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Not empty and nothing but letters, digits and ._:/@+-: needs no quotes in logfmt. */
+bool escape_plain(const void *octets, size_t len);
+/* As it stands between the quotes: \xHH for octets outside 0x21-0x7e, quotes and backslashes. */
+void escape_logfmt(struct text *t, const void *octets, size_t len);
+/* Likewise with \u00HH: each octet is one code point (Latin-1), so the octets come back exactly. */
+void escape_json(struct text *t, const void *octets, size_t len);
+
+#endif
