@@ -58,7 +58,7 @@ enum audit_field {
 
 /* X(EVENT, name, syslog severity, may be capped as caused before authentication, what it says) */
 #define AUDIT_EVENTS(X)                                                                           \
-	X(EVENT_OPEN, "session-open", LOG_INFO, false, "a session is connected to its target")    \
+	X(EVENT_OPEN, "session-open", LOG_INFO, false, "a session is granted, and connects")      \
 	X(EVENT_UPDATE, "session-update", LOG_INFO, false, "octets so far of a long session")     \
 	X(EVENT_CLOSE, "session-close", LOG_INFO, false, "a session has ended")                   \
 	X(EVENT_REFUSED, "session-refused", LOG_NOTICE, false,                                    \

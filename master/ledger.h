@@ -14,8 +14,9 @@
 
 enum ledger_state {
 	LEDGER_FREE,
-	LEDGER_OPEN,    /* asked; not connected */
+	LEDGER_OPEN,    /* asked */
 	LEDGER_REFUSED, /* refused by the master; the worker's close is still to come */
+	LEDGER_GRANTED, /* its first attempt is recorded as session-open, and it may connect */
 	LEDGER_CONNECTED
 };
 
