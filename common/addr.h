@@ -90,8 +90,10 @@ struct addr addr_canon(const struct addr *a, const struct prefix *nat64, size_t 
  */
 struct addr addr_dial(const struct addr *a);
 
-/* True if p lies inside one of the ranges that addr_canon turns into IPv4: such a prefix in a
- * configuration is an error that asks for the IPv4 prefix. */
+/* True if p lies inside one of the ranges that addr_canon turns into another address (::1 alone
+ * does not; 0.0.0.0/32 does): no address that rules see is in it, so such a prefix in a
+ * configuration is an error that asks for the IPv4 prefix (for 0.0.0.0 and ::, for 127.0.0.1 and
+ * ::1). */
 bool prefix_is_spelling(const struct prefix *p, const struct prefix *nat64, size_t n);
 
 /* For a canonical address; *plen gets the length of the special range it lies in. */

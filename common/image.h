@@ -3,8 +3,8 @@
  * immutable, position-independent block in a sealed memfd. Children map it privately and read it;
  * nothing is parsed in a child. The master builds it (master/image_build.h).
  *
- * Offsets count octets from the image's start and are aligned to 8. image_map checks every offset
- * and index once, so that readers need not.
+ * Offsets count octets from the image's start and are aligned to 8; an empty list's is 0. image_map
+ * checks every offset and index once, so that readers need not.
  */
 #ifndef COMMON_IMAGE_H
 #define COMMON_IMAGE_H
@@ -60,7 +60,7 @@ struct image_ports {
 
 enum rule_action { RULE_BLOCK, RULE_PASS };
 
-#define RULE_ANY UINT32_MAX /* in from, to: no criterion, any address */
+#define RULE_ANY      UINT32_MAX       /* in from, to: no criterion, any address */
 #define RULE_NO_TABLE (UINT32_MAX - 1) /* in to: names only */
 
 struct image_rule {
@@ -69,8 +69,8 @@ struct image_rule {
 	uint8_t commands; /* COMMAND_BITs; 0: any */
 	uint8_t methods;  /* METHOD_BITs; 0: not given (rules.h says what that means) */
 	uint32_t from;    /* table index, or RULE_ANY */
-	uint32_t to;      /* table index, RULE_NO_TABLE, or RULE_ANY (then to_names is ignored) */
-	uint32_t to_any;  /* 1: "any" stood in the list beside to's table: any ordinary address */
+	uint32_t to; /* table index, RULE_NO_TABLE, or RULE_ANY (then to_names is ignored). "any"
+			beside prefixes is in the table as 0.0.0.0/0 and ::/0 */
 	struct image_list to_names; /* struct image_name */
 	struct image_list ports;    /* struct image_ports; n 0: any */
 	struct image_list users;    /* struct image_str; n 0: no criterion */
@@ -79,7 +79,6 @@ struct image_rule {
 	uint32_t timeout_connect;   /* ms; 0: the default's */
 	uint32_t timeout_idle;
 	uint32_t timeout_half_closed;
-	uint32_t zero;
 };
 
 /* `group web { carol, dave }`: memberships beside those that authd gives. */
@@ -103,12 +102,12 @@ struct image {
 	struct image_list hosts;   /* struct image_host */
 	struct image_list servers; /* struct addrport: name servers */
 	struct image_list nat64;   /* struct prefix */
-	struct image_list own;     /* struct addr, sorted by addr_cmp: the gateway's own addresses that
-	                              lie in no other special range */
-	struct image_list egress;  /* struct addr, at most one a family */
-	uint8_t methods;           /* METHOD_BITs that are configured; METHOD_NONE always is */
+	struct image_list own; /* struct addr, sorted by addr_cmp: the gateway's own addresses that
+				  lie in no other special range */
+	struct image_list egress; /* struct addr, at most one a family */
+	uint8_t methods;          /* METHOD_BITs that are configured; METHOD_NONE always is */
 	uint8_t prefer_n;
-	uint8_t prefer[6];         /* enum method, first preferred */
+	uint8_t prefer[6];          /* enum method, first preferred */
 	uint32_t timeout_handshake; /* ms, all of these */
 	uint32_t timeout_connect;
 	uint32_t timeout_idle;
@@ -119,7 +118,8 @@ struct image {
 	uint32_t zero;
 };
 
-/* Maps a sealed memfd (seals and bounds are checked). NULL with errno; EINVAL: not a sound image. */
+/* Maps a sealed memfd (seals and bounds are checked). NULL with errno; EINVAL: not a sound image.
+ */
 const struct image *image_map(int fd, uint32_t size);
 void image_unmap(const struct image *img);
 /* The check of image_map on a block in memory: 0, or -1. */
@@ -136,6 +136,8 @@ image_octets(const struct image *img, struct image_str s)
 	return (const uint8_t *)img + s.off;
 }
 
+/* Octet order; of two where one begins the other, the shorter is first. */
+int image_bytes_cmp(const uint8_t *a, size_t alen, const uint8_t *b, size_t blen);
 /* Length of the longest prefix of the table that covers a canonical address, or PLEN_NONE. */
 uint8_t image_table_lookup(const struct image *img, uint32_t table, const struct addr *a);
 /* /etc/hosts: the entry of a normalised name, or NULL. */

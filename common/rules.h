@@ -7,8 +7,8 @@
  * - `auth`: `auth none` is met by any session, `auth password` only by that method; a pass rule
  *   without `auth` is met by any authenticated session; a block rule without `auth` by any session
  *   (a block must not be passed by leaving the authentication out).
- * - Destinations: the address criterion of a PASS rule matches a special address (common/addr.h, the
- *   image's own addresses) only by a prefix that lies wholly inside the special range; `any` and
+ * - Destinations: the address criterion of a PASS rule matches a special address (common/addr.h,
+ * the image's own addresses) only by a prefix that lies wholly inside the special range; `any` and
  *   names never name one. A BLOCK rule matches it by any prefix that covers it, `any` and names.
  * - The name criterion compares without regard to case and a trailing dot: give name_normalise's
  *   output.
@@ -39,13 +39,13 @@ struct query {
 	enum method method;
 	enum command command;
 	uint16_t port;
-	struct addr source;    /* any spelling: canonised inside */
-	struct addr target;    /* any spelling */
-	const uint8_t *user;   /* canonical, user_len octets */
+	struct addr source;  /* any spelling: canonised inside */
+	struct addr target;  /* any spelling */
+	const uint8_t *user; /* canonical, user_len octets */
 	size_t user_len;
 	const uint8_t *groups; /* packed: length octet, name, ... */
 	size_t groups_len;
-	const uint8_t *name;   /* normalised, or NULL */
+	const uint8_t *name; /* normalised, or NULL */
 	size_t name_len;
 };
 
@@ -53,8 +53,10 @@ enum rules_answer { RULES_BLOCK, RULES_PASS, RULES_MAYBE };
 
 /*
  * RULES_BLOCK: refused whatever is learnt later; *rule is the block rule, or RULE_NONE.
- * RULES_PASS: *rule certainly passes. RULES_MAYBE: a pass rule could still match; *rule is the
- * first such. With KNOW_ALL it is never RULES_MAYBE. rule may be NULL.
+ * RULES_PASS: *rule passes, whatever else is learnt; but while the address is not known, it may
+ * still turn out to be a special one, which neither `any` nor a name passes. RULES_MAYBE: a pass
+ * rule could still match; *rule is the first such. With KNOW_ALL it is never RULES_MAYBE. rule may
+ * be NULL.
  */
 enum rules_answer rules_eval(const struct image *img, const struct query *q, uint32_t *rule);
 
@@ -64,13 +66,14 @@ enum method rules_method(const struct image *img, const struct addr *source, uin
 
 const struct image_rule *rules_rule(const struct image *img, uint32_t rule);
 
-/* The special range a canonical address lies in (own addresses included) and that range's length. */
+/* The special range a canonical address lies in (own addresses included) and that range's length.
+ */
 enum addr_special rules_special(const struct image *img, const struct addr *a, uint8_t *plen);
 
 /*
- * Normalises what a client sent as a name into out[NAME_MAX_LEN]: lower case (ASCII), one trailing dot
- * removed. Octets are not judged but for NUL and the empty name, empty labels and labels above 63.
- * The length, or -1 where it can be no name.
+ * Normalises what a client sent as a name into out[NAME_MAX_LEN]: lower case (ASCII), one trailing
+ * dot removed. Octets are not judged but for NUL and the empty name, empty labels and labels
+ * above 63. The length, or -1 where it can be no name.
  */
 int name_normalise(const uint8_t *in, size_t len, uint8_t *out);
 /* A literal address in the name field is an address ("1.2.3.4", "::1", "[::1]", trailing dot).
