@@ -140,9 +140,7 @@ struct conf {
 	STAILQ_HEAD(, conf_table) tables; /* named and anonymous; index is the position */
 	STAILQ_HEAD(, conf_rule) rules;
 	unsigned errors;
-	/* conf.c's own: names of files read, macros */
-	struct conf_file *files;
-	struct conf_macro *macros;
+	struct conf_memory *memory; /* conf.c's own: all that the lists above hold */
 };
 
 struct conf_define { /* -D NAME=VALUE: wins over the file's own definition */
