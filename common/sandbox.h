@@ -1,7 +1,7 @@
 /*
  * Entering the sandbox: the layers of the design in their order, from the modes the master gives.
- * What a role may call is the role's own table (worker/filter.c, authd/filter.c); this file knows how
- * to put it on.
+ * What a role may call is the role's own table (worker/filter.c, authd/filter.c); this file knows
+ * how to put it on.
  */
 #ifndef COMMON_SANDBOX_H
 #define COMMON_SANDBOX_H
@@ -9,6 +9,7 @@
 #include <seccomp.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "common/msg.h"
 
@@ -27,21 +28,28 @@ struct sandbox {
 	enum role role;
 	const struct sandbox_rule *rules;
 	unsigned nrules;
-	uint32_t default_action; /* SCMP_ACT_KILL_PROCESS for children; in a sanitizer build it becomes
-	                            ERRNO(EPERM) and sigaltstack, prctl, getpid, gettid are added */
-	bool landlock_fs;        /* no path may be opened or run at all */
-	bool landlock_net;       /* no TCP bind; connect stays (worker), or none either */
-	bool landlock_connect;   /* TCP connect stays allowed */
-	uint32_t nproc;          /* RLIMIT_NPROC to set after `threads` ran */
-	/* Called after Landlock and before RLIMIT_NPROC and seccomp: starts what threads there are. */
+	uint32_t
+	    default_action; /* SCMP_ACT_KILL_PROCESS for children; in a sanitizer build it becomes
+			       ERRNO(EPERM) and sigaltstack, prctl, getpid, gettid are added */
+	bool landlock_fs;   /* no path may be opened or run at all */
+	bool landlock_net;  /* no TCP bind, no TCP connect; but: */
+	bool landlock_bind; /* TCP bind stays allowed to port 0, an ephemeral one */
+	bool landlock_connect; /* TCP connect stays allowed */
+	uint32_t nproc; /* RLIMIT_NPROC to set after `threads` ran; above 0 only where the role has
+			   a uid of its own: the limit counts all processes of the uid */
+	/* Called after Landlock and before RLIMIT_NPROC and seccomp: starts what threads there are.
+	 */
 	int (*threads)(void);
+	/* The supplementary groups that the role keeps (NULL: none): how many, or -1 with errno. */
+	int (*groups)(gid_t *list, int max);
 };
 
 /*
- * Enters all layers that init->layers asks for. 0 with *lacking (bit per layer that was tried in vain),
- * or -1 with errno and *failed the required layer that is not to be had. Call once, single-threaded.
+ * Enters all layers that init->layers asks for. 0 with *lacking (bit per layer that was tried in
+ * vain), or -1 with errno and *failed the required layer that is not to be had. Call once,
+ * single-threaded.
  */
-int sandbox_enter(const struct sandbox *s, const struct msg_init *init, uint32_t *lacking,
-    enum layer *failed);
+int sandbox_enter(
+    const struct sandbox *s, const struct msg_init *init, uint32_t *lacking, enum layer *failed);
 
 #endif

@@ -1,0 +1,62 @@
+/*
+ * What a worker may call. It holds clients' octets and may have been taken over by them: it opens,
+ * runs, forks, traces, signals nothing and never listens (listeners come from the master); it may
+ * make TCP sockets, bind them to an outgoing address, and connect.
+ */
+#include <linux/in6.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include "common/sandbox_rules.h"
+#include "worker/filter.h"
+
+/* Born close-on-exec and non-blocking, and no other protocol of type SOCK_STREAM (MPTCP, SCTP). */
+#define TCP_TYPE (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
+#define ALLOW_TCP(family, protocol) \
+	ALLOW_IF(socket, 3, ARG_IS(0, family), ARG_IS(1, TCP_TYPE), ARG_IS(2, protocol))
+
+static const struct sandbox_rule rules[] = {
+	SANDBOX_EVERY_CHILD,
+	ALLOW_TCP(AF_INET, 0),
+	ALLOW_TCP(AF_INET, IPPROTO_TCP),
+	ALLOW_TCP(AF_INET6, 0),
+	ALLOW_TCP(AF_INET6, IPPROTO_TCP),
+	ALLOW_IF(accept4, 1, ARG_IS(3, SOCK_NONBLOCK | SOCK_CLOEXEC)),
+	ALLOW(bind),
+	ALLOW(connect),
+	ALLOW(shutdown),
+	ALLOW(getsockname),
+	ALLOW(getpeername),
+	ALLOW_SETSOCKOPT(SOL_SOCKET, SO_KEEPALIVE),
+	ALLOW_SETSOCKOPT(SOL_SOCKET, SO_LINGER),
+	ALLOW_SETSOCKOPT(SOL_SOCKET, SO_RCVBUF),
+	ALLOW_SETSOCKOPT(SOL_SOCKET, SO_SNDBUF),
+	ALLOW_SETSOCKOPT(SOL_SOCKET, SO_REUSEADDR),
+	ALLOW_SETSOCKOPT(IPPROTO_TCP, TCP_NODELAY),
+	ALLOW_SETSOCKOPT(IPPROTO_TCP, TCP_QUICKACK),
+	ALLOW_SETSOCKOPT(IPPROTO_TCP, TCP_KEEPIDLE),
+	ALLOW_SETSOCKOPT(IPPROTO_TCP, TCP_KEEPINTVL),
+	ALLOW_SETSOCKOPT(IPPROTO_TCP, TCP_KEEPCNT),
+	ALLOW_SETSOCKOPT(IPPROTO_TCP, TCP_USER_TIMEOUT),
+	ALLOW_SETSOCKOPT(IPPROTO_TCP, TCP_NOTSENT_LOWAT),
+	ALLOW_SETSOCKOPT(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT),
+	ALLOW_SETSOCKOPT(IPPROTO_IPV6, IPV6_V6ONLY),
+	ALLOW_GETSOCKOPT(SOL_SOCKET, SO_ERROR),
+	ALLOW_GETSOCKOPT(SOL_SOCKET, SO_COOKIE),
+	ALLOW_GETSOCKOPT(SOL_SOCKET, SO_DOMAIN),
+	ALLOW_GETSOCKOPT(SOL_SOCKET, SO_TYPE),
+	ALLOW_GETSOCKOPT(SOL_SOCKET, SO_ACCEPTCONN),
+	ALLOW_GETSOCKOPT(IPPROTO_TCP, TCP_INFO),
+};
+
+const struct sandbox worker_sandbox = {
+	.role = ROLE_WORKER,
+	.rules = rules,
+	.nrules = sizeof(rules) / sizeof(rules[0]),
+	.default_action = SCMP_ACT_KILL_PROCESS,
+	.landlock_fs = true,
+	.landlock_net = true,
+	.landlock_bind = true, /* `egress from` */
+	.landlock_connect = true,
+	.nproc = 0,
+};
