@@ -18,10 +18,11 @@ struct image_inputs {
 	unsigned workers; /* as started */
 };
 
-/* A block of *size octets in malloc'ed memory that image_check accepts; NULL with errno. An unreadable
- * hosts or resolv.conf is not an error: it is empty (127.0.0.1 is then the name server). */
-void *image_build(const struct conf *c, const struct image_inputs *in, uint32_t version,
-    size_t *size);
+/* A block of *size octets in malloc'ed memory that image_check accepts; NULL with errno. An
+ * unreadable hosts or resolv.conf is not an error: it is empty (127.0.0.1 is then the name server).
+ */
+void *image_build(
+    const struct conf *c, const struct image_inputs *in, uint32_t version, size_t *size);
 /* Puts a block into a memfd sealed against every change. fd, or -1 with errno. */
 int image_seal(const void *block, size_t size);
 

@@ -1,0 +1,150 @@
+/*
+ * From a ledger entry to an audit record: which fields a session's records have.
+ */
+#include "master/session_record.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "common/addr.h"
+
+#define ID_TEXT    64
+#define ASKED_TEXT (NAME_MAX_LEN + 8)
+
+/* What the record's pointers point to. */
+struct texts {
+	char id[ID_TEXT];
+	char command[8];
+	char asked[ASKED_TEXT];
+};
+
+static const char *
+method_name(unsigned m)
+{
+	return m == METHOD_PASSWORD ? "password" : "none";
+}
+
+static void
+id_text(char *buf, uint64_t instance, uint32_t worker, struct sid sid)
+{
+	snprintf(buf, ID_TEXT, "%016llx-%u-%u-%u", (unsigned long long)instance, worker, sid.slot,
+	    sid.gen);
+}
+
+/* What was asked for, as octets: a name is not text, and may hold any. */
+static size_t
+asked_text(char *buf, const struct ledger_entry *e)
+{
+	if (e->name_len == 0) {
+		addrport_format(&e->asked, buf, ASKED_TEXT);
+		return strlen(buf);
+	}
+	memcpy(buf, e->name, e->name_len);
+	return e->name_len +
+	       (size_t)snprintf(buf + e->name_len, ASKED_TEXT - e->name_len, ":%u", e->asked.port);
+}
+
+static uint64_t
+lasted_ms(const struct ledger_entry *e)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	uint64_t now = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	return now > e->opened_ms ? now - e->opened_ms : 0;
+}
+
+static void
+fill(struct audit_rec *r, enum audit_event ev, const struct ledger_entry *e, uint64_t instance,
+    struct texts *t)
+{
+	bool granted = e->state == LEDGER_GRANTED || e->state == LEDGER_CONNECTED;
+
+	audit_begin(r, ev);
+	id_text(t->id, instance, e->worker, e->sid);
+	audit_word(r, FIELD_ID, t->id);
+	audit_num(r, FIELD_WORKER, e->worker);
+	if (e->user_len > 0)
+		audit_str(r, FIELD_USER, e->user, e->user_len);
+	audit_word(r, FIELD_METHOD, method_name(e->method));
+	audit_addr(r, FIELD_CLIENT, &e->client);
+	audit_addr(r, FIELD_GATEWAY, &e->gateway);
+	snprintf(t->command, sizeof(t->command), "%u", e->command_raw);
+	audit_word(r, FIELD_COMMAND, e->command == COMMAND_CONNECT ? "connect" : t->command);
+	if (e->name_len > 0 || e->asked.a.family != ADDR_NONE)
+		audit_str(r, FIELD_ASKED, t->asked, asked_text(t->asked, e));
+	audit_addr(r, FIELD_TARGET, &e->target);
+	audit_addr(r, FIELD_OUTGOING, &e->outgoing);
+	if (granted || e->rule_text[0] != '\0')
+		audit_str(r, FIELD_RULE, e->rule_text, strnlen(e->rule_text, sizeof(e->rule_text)));
+	if (ev != EVENT_OPEN) {
+		audit_num(r, FIELD_UP, e->up);
+		audit_num(r, FIELD_DOWN, e->down);
+		audit_num(r, FIELD_DURATION, lasted_ms(e));
+	}
+	if (e->log && r->severity > LOG_WARNING)
+		r->severity = LOG_WARNING;
+}
+
+void
+session_record(
+    struct log *log, enum audit_event ev, const struct ledger_entry *e, uint64_t instance)
+{
+	struct audit_rec r;
+	struct texts t;
+
+	fill(&r, ev, e, instance, &t);
+	log_record(log, &r);
+}
+
+void
+session_record_end(
+    struct log *log, const struct ledger_entry *e, uint64_t instance, enum reason reason, int error)
+{
+	bool granted = e->state == LEDGER_GRANTED || e->state == LEDGER_CONNECTED;
+	struct audit_rec r;
+	struct texts t;
+
+	fill(&r, granted ? EVENT_CLOSE : EVENT_REFUSED, e, instance, &t);
+	audit_word(&r, FIELD_REASON, reason_name(reason));
+	if (error > 0)
+		audit_word(&r, FIELD_ERROR, strerrorname_np(error));
+	log_record(log, &r);
+}
+
+void
+session_record_verdict(struct log *log, struct early *early, const struct msg_verdict *v,
+    const uint8_t *user, uint64_t instance)
+{
+	bool ok = v->verdict == VERDICT_ACCEPT;
+	struct audit_rec r;
+	char id[ID_TEXT];
+
+	audit_begin(&r, ok ? EVENT_AUTH_OK : EVENT_AUTH_FAILED);
+	id_text(id, instance, v->spawn, v->sid);
+	audit_word(&r, FIELD_ID, id);
+	audit_num(&r, FIELD_WORKER, v->spawn);
+	audit_str(&r, FIELD_USER, user, v->user_len);
+	audit_word(&r, FIELD_METHOD, method_name(v->method));
+	audit_addr(&r, FIELD_CLIENT, &v->client);
+	if (!ok)
+		audit_word(&r, FIELD_REASON, verdict_name((enum verdict_code)v->verdict));
+	if (ok)
+		log_record(log, &r);
+	else
+		early_auth_failed(early, v, &r);
+}
+
+void
+session_print(const struct ledger_entry *e, uint64_t instance, FILE *out)
+{
+	struct audit_rec r;
+	struct texts t;
+	char line[AUDIT_LINE_MAX];
+
+	fill(&r, EVENT_UPDATE, e, instance, &t);
+	audit_format(&r, FORMAT_LOGFMT, 0, line, sizeof(line));
+	/* From the session's id on: the record's own head is of no use here. */
+	const char *from = strstr(line, " id=");
+	fprintf(out, "%s\n", from != NULL ? from + 1 : line);
+}

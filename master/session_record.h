@@ -1,0 +1,30 @@
+/*
+ * The audit records of sessions and authentications, made from ledger entries and verdicts.
+ */
+#ifndef MASTER_SESSION_RECORD_H
+#define MASTER_SESSION_RECORD_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "master/audit.h"
+#include "master/early.h"
+#include "master/ledger.h"
+#include "master/log.h"
+
+/* A record of EVENT_OPEN or EVENT_UPDATE. */
+void session_record(
+    struct log *log, enum audit_event ev, const struct ledger_entry *e, uint64_t instance);
+
+/* The last record: session-close if it was granted, else session-refused. */
+void session_record_end(struct log *log, const struct ledger_entry *e, uint64_t instance,
+    enum reason reason, int error);
+
+/* auth-ok, or auth-failed (through `early`, which counts floods). */
+void session_record_verdict(struct log *log, struct early *early, const struct msg_verdict *v,
+    const uint8_t *user, uint64_t instance);
+
+/* The same facts as a line for sallyportctl, in logfmt. */
+void session_print(const struct ledger_entry *e, uint64_t instance, FILE *out);
+
+#endif

@@ -1,0 +1,427 @@
+/*
+ * Sessions: what a worker asks is checked, counted, entered into the ledger and recorded. A worker
+ * is believed only in what concerns its own clients; who a user is, authd says.
+ */
+#include "master/sessions.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/counts.h"
+#include "common/wire.h"
+#include "master/accepts.h"
+#include "master/ledger.h"
+#include "master/limits.h"
+#include "master/session_record.h"
+
+/* The master's own of a session, beside its ledger entry. */
+struct session {
+	uint32_t last_gen; /* of this worker process; a generation is used once */
+	bool counted;
+	struct limit_user *user;
+	struct deadline update;
+	struct sessions *all;
+	uint32_t worker, slot; /* where it stands */
+};
+
+struct worker_sessions {
+	uint32_t spawn;
+	uint32_t open; /* how many */
+	struct counts *counts;
+	struct session *slot; /* setup.slots of them; untouched pages cost nothing */
+};
+
+struct sessions {
+	struct sessions_setup setup;
+	struct ledger *ledger;
+	struct accepts *accepts;
+	struct limits *limits;
+	uint32_t update_ms;
+	struct worker_sessions *workers;
+};
+
+static uint64_t
+realtime_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static void
+orphan(const struct ledger_entry *e, uint64_t instance, void *arg)
+{
+	struct sessions *s = arg;
+
+	session_record_end(s->setup.log, e, instance, REASON_MASTER_LOST, 0);
+}
+
+struct sessions *
+sessions_new(const struct sessions_setup *setup)
+{
+	struct sessions *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		return NULL;
+	s->setup = *setup;
+	s->workers = calloc(setup->workers, sizeof(*s->workers));
+	s->accepts = accepts_new(setup->workers, setup->slots);
+	s->limits = limits_new();
+	if (s->workers == NULL || s->accepts == NULL || s->limits == NULL)
+		goto fail;
+	s->ledger = ledger_open(
+	    setup->run_directory, setup->instance, setup->workers, setup->slots, orphan, s);
+	if (s->ledger == NULL)
+		goto fail;
+	return s;
+fail:;
+	int saved = errno;
+	sessions_free(s);
+	errno = saved;
+	return NULL;
+}
+
+void
+sessions_free(struct sessions *s)
+{
+	if (s == NULL)
+		return;
+	if (s->ledger != NULL)
+		ledger_close(
+		    s->ledger, limits_sessions(s->limits) == 0 ? s->setup.run_directory : NULL);
+	for (unsigned i = 0; s->workers != NULL && i < s->setup.workers; i++) {
+		counts_unmap(s->workers[i].counts, s->setup.slots);
+		free(s->workers[i].slot);
+	}
+	free(s->workers);
+	accepts_free(s->accepts);
+	limits_free(s->limits);
+	free(s);
+}
+
+void
+sessions_configure(struct sessions *s, const struct conf *c)
+{
+	limits_set(s->limits, c->limit_sessions, c->limit_sessions_per_user);
+	s->update_ms = c->log_update;
+}
+
+int
+sessions_worker_start(struct sessions *s, const struct child *w)
+{
+	struct worker_sessions *ws = &s->workers[w->index];
+	int fd = counts_create(s->setup.slots);
+
+	if (fd == -1)
+		return -1;
+	ws->spawn = w->spawn;
+	ws->open = 0;
+	counts_unmap(ws->counts, s->setup.slots);
+	ws->counts = counts_map(fd, s->setup.slots, 0);
+	free(ws->slot);
+	ws->slot = calloc(s->setup.slots, sizeof(*ws->slot));
+	if (ws->counts == NULL || ws->slot == NULL) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* The bytes so far, if the worker's page is about this session. */
+static void
+read_counts(const struct worker_sessions *ws, struct ledger_entry *e)
+{
+	const struct counts *c = ws->counts != NULL ? &ws->counts[e->sid.slot] : NULL;
+
+	if (c == NULL || atomic_load(&c->gen) != e->sid.gen)
+		return;
+	e->up = atomic_load(&c->up);
+	e->down = atomic_load(&c->down);
+}
+
+/* The closing record of an entry, and its end. */
+static void
+finish(struct sessions *s, unsigned worker, struct ledger_entry *e, enum reason reason, int error)
+{
+	struct worker_sessions *ws = &s->workers[worker];
+	struct session *ss = &ws->slot[e->sid.slot];
+
+	session_record_end(s->setup.log, e, s->setup.instance,
+	    e->state == LEDGER_REFUSED ? (enum reason)e->reason : reason, error);
+	deadline_disarm(&ss->update);
+	if (ss->counted)
+		limits_leave(s->limits, ss->user);
+	ss->counted = false;
+	ss->user = NULL;
+	ws->open--;
+	ledger_leave(s->ledger, e);
+}
+
+void
+sessions_worker_end(struct sessions *s, const struct child *w, enum reason reason)
+{
+	struct worker_sessions *ws = &s->workers[w->index];
+
+	for (uint32_t i = 0; i < s->setup.slots && ws->open > 0; i++) {
+		struct ledger_entry *e = ledger_at(s->ledger, w->index, i);
+		if (e->state == LEDGER_FREE || e->worker != w->spawn)
+			continue;
+		read_counts(ws, e);
+		finish(s, w->index, e, reason, 0);
+	}
+	accepts_drop_worker(s->accepts, w->index);
+}
+
+/* --- authd's verdicts --- */
+
+bool
+sessions_verdict(
+    struct sessions *s, const struct child *authd, struct child *worker, const struct msg *m)
+{
+	const struct msg_verdict *v = m->payload;
+	const uint8_t *user = (const uint8_t *)(v + 1);
+	struct wire w = wire_from(user, m->len - sizeof(*v));
+
+	(void)authd;
+	wire_take(&w, v->user_len);
+	if (!wire_done(&w) || v->verdict == VERDICT_NONE || v->verdict >= VERDICT_COUNT ||
+	    v->method != METHOD_PASSWORD || (v->verdict == VERDICT_ACCEPT && v->user_len == 0))
+		return false;
+	/* The worker may have ended meanwhile: messages cross. The failure is still told. */
+	if (worker != NULL && v->verdict == VERDICT_ACCEPT &&
+	    !accepts_put(s->accepts, worker->index, v->sid, METHOD_PASSWORD, user, v->user_len))
+		return false;
+	if (v->verdict == VERDICT_ACCEPT && worker == NULL)
+		return true;
+	session_record_verdict(s->setup.log, s->setup.early, v, user, s->setup.instance);
+	return true;
+}
+
+/* --- a session, from open to close --- */
+
+/* The entry of a session of this worker that is open, or NULL. */
+static struct ledger_entry *
+entry_of(struct sessions *s, const struct child *w, struct sid sid)
+{
+	struct ledger_entry *e = ledger_at(s->ledger, w->index, sid.slot);
+
+	if (e == NULL || e->state == LEDGER_FREE || e->worker != w->spawn || e->sid.gen != sid.gen)
+		return NULL;
+	return e;
+}
+
+/* Is this a name and an address that a worker may send? */
+static bool
+open_is_sound(const struct msg_open *o, size_t len)
+{
+	bool named = o->name_len > 0;
+
+	return len == sizeof(*o) + o->user_len + o->name_len && o->sid.gen != 0 &&
+	       o->method < METHOD_COUNT && o->command < COMMAND_COUNT &&
+	       (o->method == METHOD_NONE) == (o->user_len == 0) &&
+	       (o->command == COMMAND_NONE || named != (o->asked.a.family != ADDR_NONE)) &&
+	       o->client.a.family != ADDR_NONE;
+}
+
+/* Did authd accept this user for this session? Where its verdict may still be on the way, it is
+ * fetched first. */
+static bool
+was_accepted(
+    struct sessions *s, const struct child *w, const struct msg_open *o, const uint8_t *user)
+{
+	if (o->method == METHOD_NONE)
+		return true;
+	if (accepts_take(s->accepts, w->index, o->sid, o->method, user, o->user_len))
+		return true;
+	s->setup.drain_authd(s->setup.arg);
+	return accepts_take(s->accepts, w->index, o->sid, o->method, user, o->user_len);
+}
+
+static void
+entry_fill(
+    struct ledger_entry *e, const struct child *w, const struct msg_open *o, const uint8_t *user)
+{
+	*e = (struct ledger_entry){ .state = LEDGER_OPEN,
+		.worker = w->spawn,
+		.sid = o->sid,
+		.opened_ms = realtime_ms(),
+		.client = o->client,
+		.gateway = o->gateway,
+		.asked = o->asked,
+		.method = o->method,
+		.command = o->command,
+		.command_raw = o->command_raw,
+		.user_len = o->user_len,
+		.name_len = o->name_len,
+		.version = o->version,
+		.rule = RULE_NONE };
+	memcpy(e->user, user, o->user_len);
+	memcpy(e->name, user + o->user_len, o->name_len);
+}
+
+static void
+refuse(struct child *w, struct ledger_entry *e, enum reason reason)
+{
+	struct msg_refuse r = { .sid = e->sid, .reason = reason };
+
+	e->state = LEDGER_REFUSED;
+	e->reason = reason;
+	chan_send(&w->chan, MSG_REFUSE, &r, sizeof(r), -1);
+}
+
+static void on_update(struct deadline *d);
+
+bool
+sessions_open(struct sessions *s, struct child *w, const struct msg *m)
+{
+	const struct msg_open *o = m->payload;
+	const uint8_t *user = (const uint8_t *)(o + 1);
+	struct worker_sessions *ws = &s->workers[w->index];
+	struct ledger_entry *e, fresh;
+	struct session *ss;
+
+	if (!open_is_sound(o, m->len) || !policies_has(s->setup.policies, o->version, RULE_NONE))
+		return false;
+	e = ledger_at(s->ledger, w->index, o->sid.slot);
+	if (e == NULL || e->state != LEDGER_FREE)
+		return false;
+	ss = &ws->slot[o->sid.slot];
+	if (o->sid.gen <= ss->last_gen || !was_accepted(s, w, o, user))
+		return false;
+	ss->last_gen = o->sid.gen;
+	ss->all = s;
+	ss->worker = w->index;
+	ss->slot = o->sid.slot;
+	ss->update.cb = on_update;
+	entry_fill(&fresh, w, o, user);
+	ledger_enter(s->ledger, e, &fresh);
+	ws->open++;
+	enum reason limit = log_refuses(s->setup.log)
+				? REASON_LIMIT_AUDIT
+				: limits_enter(s->limits, user, o->user_len, &ss->user);
+	if (limit != REASON_NONE)
+		refuse(w, e, limit);
+	else
+		ss->counted = true;
+	return true;
+}
+
+/* Notes which rule decided, as text: the entry outlives the policy's version. */
+static void
+entry_rule(struct sessions *s, struct ledger_entry *e, uint32_t version, uint32_t rule)
+{
+	e->version = version;
+	e->rule = rule;
+	e->log = policies_rule_logs(s->setup.policies, version, rule);
+	snprintf(e->rule_text, sizeof(e->rule_text), "%s",
+	    policies_rule_text(s->setup.policies, version, rule));
+}
+
+bool
+sessions_attempt(struct sessions *s, struct child *w, const struct msg *m)
+{
+	const struct msg_attempt *a = m->payload;
+	struct ledger_entry *e = entry_of(s, w, a->sid);
+	struct msg_grant g = { .sid = a->sid };
+
+	if (e == NULL || e->state == LEDGER_CONNECTED || e->command == COMMAND_NONE ||
+	    a->target.a.family == ADDR_NONE ||
+	    !policies_has(s->setup.policies, a->version, a->rule) ||
+	    !policies_rule_passes(s->setup.policies, a->version, a->rule))
+		return false;
+	if (e->state == LEDGER_REFUSED)
+		return true; /* our refusal was on its way */
+	entry_rule(s, e, a->version, a->rule);
+	e->target = a->target;
+	if (e->state == LEDGER_GRANTED)
+		return true;
+	/* The record first: nothing is granted that is not in the trail. */
+	e->state = LEDGER_GRANTED;
+	session_record(s->setup.log, EVENT_OPEN, e, s->setup.instance);
+	chan_send(&w->chan, MSG_GRANT, &g, sizeof(g), -1);
+	if (s->update_ms != 0)
+		deadline_arm(
+		    s->setup.loop, &s->workers[w->index].slot[e->sid.slot].update, s->update_ms);
+	return true;
+}
+
+bool
+sessions_connected(struct sessions *s, struct child *w, const struct msg *m)
+{
+	const struct msg_connected *c = m->payload;
+	struct ledger_entry *e = entry_of(s, w, c->sid);
+
+	if (e == NULL || e->state != LEDGER_GRANTED || c->target.a.family == ADDR_NONE)
+		return false;
+	e->target = c->target;
+	e->outgoing = c->outgoing;
+	e->state = LEDGER_CONNECTED;
+	return true;
+}
+
+bool
+sessions_close(struct sessions *s, struct child *w, const struct msg *m)
+{
+	const struct msg_close *c = m->payload;
+	struct ledger_entry *e = entry_of(s, w, c->sid);
+
+	if (e == NULL || c->reason == REASON_NONE || c->reason >= REASON_COUNT)
+		return false;
+	/* Only a session that never made an attempt is told about a rule here: the block rule. */
+	if (e->state == LEDGER_OPEN || e->state == LEDGER_REFUSED) {
+		if (!policies_has(s->setup.policies, c->version, c->rule))
+			return false;
+		entry_rule(s, e, c->version, c->rule);
+	}
+	e->up = c->up;
+	e->down = c->down;
+	finish(s, w->index, e, (enum reason)c->reason, c->error);
+	return true;
+}
+
+/* --- while it lives --- */
+
+static void
+on_update(struct deadline *d)
+{
+	struct session *ss = (struct session *)((char *)d - offsetof(struct session, update));
+	struct sessions *s = ss->all;
+
+	struct ledger_entry *e = ledger_at(s->ledger, ss->worker, ss->slot);
+
+	read_counts(&s->workers[ss->worker], e);
+	session_record(s->setup.log, EVENT_UPDATE, e, s->setup.instance);
+	if (s->update_ms != 0)
+		deadline_arm(s->setup.loop, d, s->update_ms);
+}
+
+unsigned
+sessions_count(const struct sessions *s)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s->setup.workers; i++)
+		n += s->workers[i].open;
+	return n;
+}
+
+void
+sessions_print(const struct sessions *s, FILE *out)
+{
+	for (unsigned i = 0; i < s->setup.workers; i++) {
+		struct worker_sessions *ws = &s->workers[i];
+		for (uint32_t k = 0, seen = 0; k < s->setup.slots && seen < ws->open; k++) {
+			struct ledger_entry *e = ledger_at(s->ledger, i, k);
+			if (e->state == LEDGER_FREE || e->worker != ws->spawn)
+				continue;
+			seen++;
+			read_counts(ws, e);
+			session_print(e, s->setup.instance, out);
+		}
+	}
+}
