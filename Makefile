@@ -46,7 +46,9 @@ RESOLVER_SRC := $(wildcard worker/resolver*.c)
 WORKER_SRC   := $(filter-out $(RESOLVER_SRC),$(wildcard worker/*.c))
 AUTHD_SRC    := $(wildcard authd/*.c)
 
-obj = $(patsubst %.c,$(B)/%.o,$(1))
+# Objects have a folder of their own: build/authd and build/worker are programs.
+O   = $(B)/obj
+obj = $(patsubst %.c,$(O)/%.o,$(1))
 # A component without its main, so that tests can link it.
 lib = $(B)/lib$(1).a
 
@@ -58,7 +60,7 @@ LIBS_authd        := -lcrypt -lpam -lseccomp -lbsd -lpthread
 
 all: $(BINS)
 
-$(B)/%.o: %.c
+$(O)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
@@ -66,13 +68,13 @@ $(B)/%.o: %.c
 $(B)/gen/master/conf_grammar.c $(B)/gen/master/conf_grammar.h &: master/conf.y
 	@mkdir -p $(B)/gen/master
 	bison -Wall -Werror -d -o $(B)/gen/master/conf_grammar.c $<
-$(B)/master/conf_grammar.o: $(B)/gen/master/conf_grammar.c
+$(O)/master/conf_grammar.o: $(B)/gen/master/conf_grammar.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-conversion -c -o $@ $<
 $(call obj,$(MASTER_SRC)): | $(B)/gen/master/conf_grammar.h
 
 $(call lib,common): $(call obj,$(COMMON_SRC))
-$(call lib,master): $(filter-out %/main.o,$(call obj,$(MASTER_SRC))) $(B)/master/conf_grammar.o
+$(call lib,master): $(filter-out %/main.o,$(call obj,$(MASTER_SRC))) $(O)/master/conf_grammar.o
 $(call lib,ctl): $(filter-out %/ctl.o,$(call obj,$(CTL_SRC)))
 $(call lib,worker): $(filter-out %/main.o,$(call obj,$(WORKER_SRC)))
 $(call lib,resolver): $(filter-out %/resolver.o,$(call obj,$(RESOLVER_SRC)))
@@ -82,11 +84,11 @@ $(B)/lib%.a:
 	rm -f $@
 	ar crs $@ $^
 
-$(B)/sallyportd: $(B)/master/main.o $(call lib,master) $(call lib,common)
-$(B)/sallyportctl: $(B)/master/ctl.o $(call lib,ctl) $(call lib,common)
-$(B)/worker: $(B)/worker/main.o $(call lib,worker) $(call lib,common)
-$(B)/resolver: $(B)/worker/resolver.o $(call lib,resolver) $(call lib,common)
-$(B)/authd: $(B)/authd/main.o $(call lib,authd) $(call lib,common)
+$(B)/sallyportd: $(O)/master/main.o $(call lib,master) $(call lib,common)
+$(B)/sallyportctl: $(O)/master/ctl.o $(call lib,ctl) $(call lib,common)
+$(B)/worker: $(O)/worker/main.o $(call lib,worker) $(call lib,common)
+$(B)/resolver: $(O)/worker/resolver.o $(call lib,resolver) $(call lib,common)
+$(B)/authd: $(O)/authd/main.o $(call lib,authd) $(call lib,common)
 $(BINS):
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_$(@F))
 
@@ -96,7 +98,7 @@ UNITS    := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c
 HELPERS  := $(patsubst tests/%.c,$(B)/%,$(wildcard tests/e2e/*.c tests/hostile/*.c))
 ALL_LIBS := $(foreach l,master ctl worker resolver authd common,$(call lib,$(l)))
 TEST_LIBS := -lcmocka -lcrypt -lpam -lcares -lseccomp -lcap -lcrypto -lbsd -lpthread
-$(UNITS) $(HELPERS): $(B)/%: $(B)/tests/%.o $(ALL_LIBS)
+$(UNITS) $(HELPERS): $(B)/%: $(O)/tests/%.o $(ALL_LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS)
 unit: $(UNITS)
@@ -118,7 +120,7 @@ FUZZERS      := $(patsubst tests/fuzz/%.c,$(FB)/%,$(wildcard tests/fuzz/fuzz_*.c
 FUZZ_MAKE    := $(MAKE) B=$(FB) CC=clang SANITIZE= CPPFLAGS_X=-DSANITIZED=1 WARN="-Wall -Wextra" \
     SANFLAGS="-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined"
 ifneq ($(filter $(FB),$(B)),)
-$(FUZZERS): $(FB)/%: $(FB)/tests/fuzz/%.o $(ALL_LIBS)
+$(FUZZERS): $(FB)/%: $(FB)/obj/tests/fuzz/%.o $(ALL_LIBS)
 	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(filter-out -lcmocka,$(TEST_LIBS))
 fuzzers: $(FUZZERS)
 endif
