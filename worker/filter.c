@@ -3,7 +3,6 @@
  * runs, forks, traces, signals nothing and never listens (listeners come from the master); it may
  * make TCP sockets, bind them to an outgoing address, and connect.
  */
-#include <linux/in6.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
