@@ -98,9 +98,8 @@ find(struct dnscache *c, const uint8_t *name, size_t len, unsigned family)
 	return len <= NAME_MAX_LEN ? RB_FIND(entry_tree, &c->tree, &key) : NULL;
 }
 
-/* How long an answer may be kept, in s; 0: not at all. */
-static uint32_t
-lifetime(const struct dns_answer *a)
+uint32_t
+dns_lifetime(const struct dns_answer *a)
 {
 	uint32_t max = DNS_TTL_MAX;
 
@@ -127,7 +126,7 @@ dnscache_put(struct dnscache *c, uint64_t now, const uint8_t *name, size_t len, 
 	struct entry *e = find(c, name, len, family);
 	unsigned naddr = a->naddr < ANSWER_ADDRS ? a->naddr : ANSWER_ADDRS;
 	size_t size = sizeof(*e) + naddr * sizeof(struct addr) + len;
-	uint32_t life = lifetime(a);
+	uint32_t life = dns_lifetime(a);
 
 	if (e != NULL)
 		drop(c, e);

@@ -33,6 +33,9 @@ struct dns_answer {
 	struct addr addr[ANSWER_ADDRS];
 };
 
+/* How long an answer may be kept, in s, inside the bounds above; 0: not at all. */
+uint32_t dns_lifetime(const struct dns_answer *a);
+
 struct dnscache;
 
 /* At most so many entries and octets (names and addresses with what keeps them). NULL with errno.
