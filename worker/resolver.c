@@ -36,7 +36,7 @@ on_policy(struct chan *c, struct msg *m)
 	if (!child_policy(c, m, &R.img))
 		return false;
 	questions_image(R.questions, R.img);
-	clients_serve(R.clients);
+	resolver_clients_serve(R.clients);
 	return true;
 }
 
@@ -53,7 +53,7 @@ on_peer(struct msg *m)
 	m->fd = -1;
 	/* No memory or descriptor for it: the worker sees its channel closed and is given another.
 	 */
-	if (clients_add(R.clients, fd, peer.spawn) == -1)
+	if (resolver_clients_add(R.clients, fd, peer.spawn) == -1)
 		report_fault(NULL, peer.spawn);
 	return true;
 }
@@ -88,14 +88,14 @@ main(void)
 	R.questions = questions_new(R.loop);
 	if (R.questions == NULL)
 		child_fail("no memory");
-	R.clients = clients_new(R.loop, R.questions, init.workers, report_fault, NULL);
+	R.clients = resolver_clients_new(R.loop, R.questions, init.workers, report_fault, NULL);
 	if (R.clients == NULL)
 		child_fail("no memory");
 	child_enter(&resolver_sandbox, &init);
 	child_master(&R.master, R.loop, &init, on_master);
 	int rc = loop_run(R.loop);
 	chan_flush(&R.master);
-	clients_free(R.clients);
+	resolver_clients_free(R.clients);
 	questions_free(R.questions);
 	return rc == 0 ? 0 : 1;
 }

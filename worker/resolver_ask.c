@@ -53,7 +53,7 @@ questions_new(struct loop *l)
 	if (qs == NULL)
 		return NULL;
 	qs->loop = l;
-	qs->pool = pool_new(l);
+	qs->pool = dnspool_new(l);
 	qs->cache = dnscache_new(CACHE_ENTRIES, CACHE_OCTETS);
 	RB_INIT(&qs->tree);
 	if (qs->pool == NULL || qs->cache == NULL) {
@@ -70,7 +70,7 @@ questions_free(struct questions *qs)
 
 	if (qs == NULL)
 		return;
-	pool_free(qs->pool);
+	dnspool_free(qs->pool);
 	for (q = RB_MIN(question_tree, &qs->tree); q != NULL; q = next) {
 		next = RB_NEXT(question_tree, &qs->tree, q);
 		RB_REMOVE(question_tree, &qs->tree, q);
@@ -84,7 +84,7 @@ void
 questions_image(struct questions *qs, const struct image *img)
 {
 	/* Other servers may see other names. */
-	if (pool_servers(qs->pool, image_at(img, img->servers), img->servers.n, img->dns_timeout,
+	if (dnspool_servers(qs->pool, image_at(img, img->servers), img->servers.n, img->dns_timeout,
 		img->dns_attempts))
 		dnscache_clear(qs->cache);
 }
@@ -149,7 +149,7 @@ questions_ask(struct questions *qs, struct ask *a, const uint8_t *name, size_t l
 	a->question = q;
 	TAILQ_INSERT_TAIL(&q->asks, a, entry);
 	if (!under_way)
-		pool_ask(qs->pool, &q->query); /* q may be gone when it returns */
+		dnspool_ask(qs->pool, &q->query); /* q may be gone when it returns */
 }
 
 void

@@ -19,8 +19,9 @@
 #define LOOKUPS_SHARED 8192 /* under way, divided among the workers ... */
 #define LOOKUPS_MAX    1024 /* ... of which one never has more than this ... */
 #define LOOKUPS_MIN    64   /* ... nor, with very many workers, less than this */
-#define WAITING_MAX    4096 /* of one worker, behind those; further ones are answered ANSWER_FAILED \
-			     */
+#define WAITING_MAX                                                                  \
+	4096 /* of one worker, behind those; further ones are answered ANSWER_FAILED \
+	      */
 
 _Static_assert(WAITING_MAX >= NAMES_WINDOW, "an honest worker's look-ups all find room");
 
@@ -250,7 +251,7 @@ on_room(struct chan *c)
 }
 
 struct clients *
-clients_new(struct loop *l, struct questions *qs, uint32_t workers,
+resolver_clients_new(struct loop *l, struct questions *qs, uint32_t workers,
     void (*report)(void *arg, uint32_t spawn), void *arg)
 {
 	struct clients *cs = calloc(1, sizeof(*cs));
@@ -271,7 +272,7 @@ clients_new(struct loop *l, struct questions *qs, uint32_t workers,
 }
 
 void
-clients_free(struct clients *cs)
+resolver_clients_free(struct clients *cs)
 {
 	struct client *c;
 
@@ -283,7 +284,7 @@ clients_free(struct clients *cs)
 }
 
 int
-clients_add(struct clients *cs, int fd, uint32_t spawn)
+resolver_clients_add(struct clients *cs, int fd, uint32_t spawn)
 {
 	struct client *c, *old;
 
@@ -316,7 +317,7 @@ clients_add(struct clients *cs, int fd, uint32_t spawn)
 }
 
 void
-clients_serve(struct clients *cs)
+resolver_clients_serve(struct clients *cs)
 {
 	struct client *c;
 

@@ -384,7 +384,7 @@ on_reply(void *arg, int status, int timeouts, unsigned char *buf, int len)
 		deadline_arm(p->loop, &p->reap, 0);
 	if (status == ARES_EDESTRUCTION) { /* other servers came, or the process ends */
 		if (!p->closing)
-			pool_ask(p, q);
+			dnspool_ask(p, q);
 		return;
 	}
 	if (buf == NULL || len <= 0) {
@@ -406,7 +406,7 @@ on_reply(void *arg, int status, int timeouts, unsigned char *buf, int len)
 			/* Forged, or by a server that changes case: asked again, with a new id and
 			 * most likely from another port. */
 			q->plain = true;
-			pool_ask(p, q);
+			dnspool_ask(p, q);
 			return;
 		}
 		break;
@@ -417,7 +417,7 @@ on_reply(void *arg, int status, int timeouts, unsigned char *buf, int len)
 }
 
 void
-pool_ask(struct pool *p, struct pool_query *q)
+dnspool_ask(struct pool *p, struct pool_query *q)
 {
 	struct pool_channel *c = channel_pick(p);
 	char text[2 * DNS_NAME_WIRE];
@@ -444,7 +444,7 @@ pool_ask(struct pool *p, struct pool_query *q)
 /* --- the pool --- */
 
 struct pool *
-pool_new(struct loop *l)
+dnspool_new(struct loop *l)
 {
 	struct pool *p = calloc(1, sizeof(*p));
 
@@ -479,7 +479,7 @@ drop_channels(struct pool *p)
 }
 
 void
-pool_free(struct pool *p)
+dnspool_free(struct pool *p)
 {
 	if (p == NULL)
 		return;
@@ -491,7 +491,7 @@ pool_free(struct pool *p)
 }
 
 bool
-pool_servers(
+dnspool_servers(
     struct pool *p, const struct addrport *servers, size_t n, uint32_t timeout_ms, uint32_t rounds)
 {
 	if (n > DNS_SERVERS_MAX)

@@ -23,7 +23,7 @@ struct pool_channel;
 struct pool_query {
 	struct dns_name name; /* as asked for; the case that it travels in is the pool's */
 	unsigned family;      /* LOOKUP_A or LOOKUP_AAAA */
-	/* Called once, maybe from inside pool_ask. It may free q and ask anew. */
+	/* Called once, maybe from inside dnspool_ask. It may free q and ask anew. */
 	void (*done)(struct pool_query *q, const struct dns_answer *a);
 
 	/* the pool's own */
@@ -33,17 +33,17 @@ struct pool_query {
 	bool plain;           /* in lower case: a server has changed the case before */
 };
 
-struct pool *pool_new(struct loop *l);
+struct pool *dnspool_new(struct loop *l);
 /* Questions under way are dropped without a call. */
-void pool_free(struct pool *p);
+void dnspool_free(struct pool *p);
 
 /* Asks these servers from now on, in this order (DNS_SERVERS_MAX at most); timeout_ms for the first
  * try of one, and so many rounds over them. Questions under way are asked again. True: they are not
  * the ones before. */
-bool pool_servers(
+bool dnspool_servers(
     struct pool *p, const struct addrport *servers, size_t n, uint32_t timeout_ms, uint32_t rounds);
 
 /* With no server known, or no memory, the answer is a failure at once. */
-void pool_ask(struct pool *p, struct pool_query *q);
+void dnspool_ask(struct pool *p, struct pool_query *q);
 
 #endif
