@@ -1,0 +1,153 @@
+/*
+ * A new configuration in a running gateway: all of it or nothing. And the files that the policy is
+ * made of, watched.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "master/gateway.h"
+
+/* What a running gateway cannot change is told, not ignored in silence. */
+static void
+tell_fixed(struct gateway *g, const struct conf *new)
+{
+	const struct conf *old = g->conf;
+
+	if (new->workers != old->workers)
+		gateway_notice(g, "`workers` has changed: it takes effect at the next start");
+	if (strcmp(new->run_directory, old->run_directory) != 0)
+		gateway_notice(g, "`run directory` has changed: it takes effect at the next start");
+}
+
+static bool
+fail(struct gateway *g, struct conf *new, int users_fd, FILE *errors, const char *text)
+{
+	struct audit_rec r;
+
+	fputs(text, errors);
+	audit_begin(&r, EVENT_RELOAD_FAILED);
+	audit_str(&r, FIELD_FILE, g->options->conf_path, strlen(g->options->conf_path));
+	audit_str(&r, FIELD_DETAIL, text, strcspn(text, "\n"));
+	log_record(g->log, &r);
+	if (users_fd != -1)
+		close(users_fd);
+	if (new != NULL)
+		conf_free(new);
+	return false;
+}
+
+/* What can fail comes first and can be undone; then nothing can. */
+static bool
+apply(struct gateway *g, struct conf *new, int users_fd, FILE *text)
+{
+	struct conf *old = g->conf;
+
+	if (listeners_prepare(g->listeners, new, text) == -1) {
+		listeners_rollback(g->listeners);
+		return false;
+	}
+	if (log_reopen(g->log, new) == -1) {
+		fprintf(text, "a log could not be opened: %s\n", strerror(errno));
+		listeners_rollback(g->listeners);
+		return false;
+	}
+	tell_fixed(g, new);
+	g->conf = new;
+	if (wiring_policy(g) == -1) {
+		g->conf = old;
+		fprintf(text, "the policy could not be built: %s\n", strerror(errno));
+		listeners_rollback(g->listeners);
+		return false;
+	}
+	if (g->users_fd != -1)
+		close(g->users_fd);
+	g->users_fd = users_fd;
+	conf_free(old);
+	return true;
+}
+
+bool
+reload(struct gateway *g, FILE *errors)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+	struct audit_rec r;
+	int users_fd = -1;
+	bool ok;
+
+	if (out == NULL)
+		return fail(g, NULL, -1, errors, "out of memory\n");
+	struct conf *new =
+	    conf_load(g->options->conf_path, g->options->defines, g->options->ndefines, out);
+	ok = new != NULL &&wiring_users_open(new, &users_fd, out) == 0 &&
+	     apply(g, new, users_fd, out);
+	fclose(out);
+	if (!ok) {
+		fail(g, new, users_fd, errors, text);
+		free(text);
+		return false;
+	}
+	fputs(text, errors); /* warnings */
+	free(text);
+	sessions_configure(g->sessions, g->conf);
+	listeners_commit(g->listeners, g->children);
+	if (wiring_want(g) == -1)
+		gateway_notice(g, "a process could not be started: %s", strerror(errno));
+	wiring_users_send(g);
+	reload_watch(g);
+	audit_begin(&r, EVENT_RELOAD);
+	audit_str(&r, FIELD_FILE, g->options->conf_path, strlen(g->options->conf_path));
+	audit_num(&r, FIELD_VERSION, policies_version(g->policies));
+	log_record(g->log, &r);
+	return true;
+}
+
+static void
+on_policy_file(void *arg)
+{
+	struct gateway *g = arg;
+
+	if (g->phase != PHASE_STOPPING && wiring_policy(g) == -1)
+		gateway_notice(g, "the policy could not be built anew: %s", strerror(errno));
+}
+
+static void
+on_users_file(void *arg)
+{
+	struct gateway *g = arg;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+	int fd;
+
+	if (out == NULL)
+		return;
+	int rv = wiring_users_open(g->conf, &fd, out);
+	fclose(out);
+	if (rv == -1) {
+		gateway_notice(g, "%.*s; the users loaded before stay in force",
+		    (int)strcspn(text, "\n"), text);
+	} else if (fd != -1) {
+		if (g->users_fd != -1)
+			close(g->users_fd);
+		g->users_fd = fd;
+		wiring_users_send(g);
+	}
+	free(text);
+}
+
+void
+reload_watch(struct gateway *g)
+{
+	watch_clear(g->watch);
+	if (watch_add(g->watch, "/etc/hosts", on_policy_file, g) == -1 ||
+	    watch_add(g->watch, "/etc/resolv.conf", on_policy_file, g) == -1 ||
+	    (g->conf->users_file != NULL &&
+		watch_add(g->watch, g->conf->users_file, on_users_file, g) == -1))
+		gateway_notice(g,
+		    "a file cannot be watched: %s; after a change of it, reload the gateway",
+		    strerror(errno));
+}

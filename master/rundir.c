@@ -1,0 +1,91 @@
+/*
+ * The run directory. Others may not write to it: what lies in it is believed.
+ */
+#include "master/rundir.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define RUNDIR_PATH 4096
+
+const char *
+rundir_path(const char *dir, const char *name, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s/%s", dir, name);
+	return buf;
+}
+
+/* Makes one directory with all missing above it. */
+static int
+make_path(const char *dir, mode_t mode)
+{
+	char path[RUNDIR_PATH];
+
+	if (snprintf(path, sizeof(path), "%s", dir) >= (int)sizeof(path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	for (char *p = strchr(path + 1, '/'); p != NULL; p = strchr(p + 1, '/')) {
+		*p = '\0';
+		if (mkdir(path, 0755) == -1 && errno != EEXIST)
+			return -1;
+		*p = '/';
+	}
+	return mkdir(path, mode);
+}
+
+/* A directory of ours that only we may write to. */
+static int
+check(const char *dir)
+{
+	struct stat st;
+
+	if (lstat(dir, &st) == -1) {
+		fprintf(stderr, "sallyportd: run directory %s: %s\n", dir, strerror(errno));
+		return -1;
+	}
+	if (!S_ISDIR(st.st_mode) || (st.st_uid != 0 && st.st_uid != geteuid()) ||
+	    (st.st_mode & 022) != 0) {
+		fprintf(stderr,
+		    "sallyportd: run directory %s: it must be a directory that belongs to the "
+		    "gateway's user and that others cannot write to; name another with `run "
+		    "directory \"DIR\"`\n",
+		    dir);
+		return -1;
+	}
+	return 0;
+}
+
+int
+rundir_make(const char *dir, bool *made)
+{
+	char empty[RUNDIR_PATH];
+
+	*made = make_path(dir, 0755) == 0;
+	if (!*made && errno != EEXIST) {
+		fprintf(stderr, "sallyportd: cannot make the run directory %s: %s\n", dir,
+		    strerror(errno));
+		return -1;
+	}
+	rundir_path(dir, "empty", empty, sizeof(empty));
+	if (check(dir) == -1)
+		return -1;
+	if (mkdir(empty, 0555) == -1 && errno != EEXIST) {
+		fprintf(stderr, "sallyportd: cannot make %s: %s\n", empty, strerror(errno));
+		return -1;
+	}
+	return check(empty);
+}
+
+void
+rundir_remove(const char *dir, bool made)
+{
+	char empty[RUNDIR_PATH];
+
+	rmdir(rundir_path(dir, "empty", empty, sizeof(empty)));
+	if (made)
+		rmdir(dir);
+}
