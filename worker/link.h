@@ -1,0 +1,34 @@
+/*
+ * A worker's channel to the master: everything it may be told, and everything it tells.
+ */
+#ifndef WORKER_LINK_H
+#define WORKER_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/addr.h"
+#include "common/chan.h"
+#include "common/msg.h"
+
+struct worker;
+struct session;
+struct policy;
+
+/* The callbacks of the master's channel. */
+bool link_on_msg(struct chan *c, struct msg *m);
+void link_on_room(struct chan *c);
+
+void link_open(struct session *s);
+void link_attempt(struct session *s, uint32_t rule, const struct addrport *target, uint64_t cookie);
+void link_connected(struct session *s);
+void link_close(struct session *s, enum reason why, int error, uint32_t version, uint32_t rule);
+void link_early(struct worker *w, const struct addrport *client, const struct addrport *gateway,
+    enum reason why, uint32_t detail);
+void link_peer_fault(struct worker *w, uint32_t spawn);
+
+/* The image in force, kept until it is released; release takes NULL too. */
+struct policy *link_policy_hold(struct worker *w);
+void link_policy_release(struct worker *w, struct policy *p);
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * Connecting to a target: its name's addresses, tried one after another and side by side (RFC
+ * 8305), until one connects, inside the session's one deadline.
+ */
+#ifndef WORKER_RACE_H
+#define WORKER_RACE_H
+
+#include "common/addr.h"
+
+struct session;
+
+/* Starts with one address, or with the session's name. The session may have ended when it returns.
+ */
+void race_address(struct session *s, const struct addr *a);
+void race_name(struct session *s);
+/* `timeout connect` is over. */
+void race_timeout(struct session *s);
+/* Cancels the question and closes every attempt; nothing where there is no race. */
+void race_free(struct session *s);
+
+#endif

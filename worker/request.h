@@ -1,0 +1,21 @@
+/*
+ * The request: what was asked for, whether the rules let it, and the answer once it is connected.
+ */
+#ifndef WORKER_REQUEST_H
+#define WORKER_REQUEST_H
+
+#include <stdint.h>
+
+#include "common/addr.h"
+#include "common/rules.h"
+
+struct session;
+
+/* The rules on a session's request, for one address or (NULL) for what is known without one. */
+enum rules_answer request_rules(const struct session *s, const struct addr *target, uint32_t *rule);
+/* An attempt has connected: the target's descriptor, address and rule are in the session. */
+void request_connected(struct session *s);
+/* The master lets the session be. */
+void request_granted(struct session *s);
+
+#endif

@@ -1,0 +1,345 @@
+/*
+ * Slots and sessions: birth, the one state setter, the ways to end. Owns a session's descriptors
+ * and memory; trusts the master and nothing that came from a client, a target, authd or the
+ * resolver.
+ */
+#include "worker/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "worker/accept.h"
+#include "worker/auth.h"
+#include "worker/handshake.h"
+#include "worker/link.h"
+#include "worker/race.h"
+#include "worker/relay.h"
+#include "worker/worker.h"
+
+/*
+ * After a last reply the client's octets are drained for a while, since closing a socket with
+ * unread octets sends a reset, which eats the reply. RFC 1928 section 6 gives 10 s in all.
+ */
+#define LINGER_MS     4000
+#define LINGER_OCTETS (1024u * 1024) /* then nothing is read any more, until the time is over */
+#define LINGER_READS  4              /* a turn */
+
+void (*session_trace)(const struct session *s, enum session_state from, enum session_state to);
+
+#define TO(s) (1u << (s))
+static const uint32_t may_become[SESSION_STATES] = {
+	[SESSION_FREE] = TO(SESSION_GREETING),
+	[SESSION_GREETING] =
+	    TO(SESSION_AUTH) | TO(SESSION_REQUEST) | TO(SESSION_LINGER) | TO(SESSION_FREE),
+	[SESSION_AUTH] = TO(SESSION_AUTH_WAIT) | TO(SESSION_LINGER) | TO(SESSION_FREE),
+	[SESSION_AUTH_WAIT] =
+	    TO(SESSION_REQUEST) | TO(SESSION_LINGER) | TO(SESSION_ABORTED) | TO(SESSION_FREE),
+	[SESSION_REQUEST] = TO(SESSION_CONNECT) | TO(SESSION_LINGER) | TO(SESSION_FREE),
+	[SESSION_CONNECT] = TO(SESSION_RELAY) | TO(SESSION_LINGER) | TO(SESSION_FREE),
+	[SESSION_RELAY] = TO(SESSION_FREE),
+	[SESSION_LINGER] = TO(SESSION_ABORTED) | TO(SESSION_FREE),
+	[SESSION_ABORTED] = TO(SESSION_FREE),
+};
+
+void
+session_set_state(struct session *s, enum session_state to)
+{
+	enum session_state from = s->state;
+
+	if ((may_become[from] & TO(to)) == 0)
+		abort();
+	if (session_trace != NULL)
+		session_trace(s, from, to);
+	s->state = (uint8_t)to;
+}
+
+struct sid
+session_sid(const struct session *s)
+{
+	return (struct sid){ .slot = (uint32_t)(s - s->w->slots), .gen = s->gen };
+}
+
+struct session *
+session_find(struct worker *w, struct sid sid, bool *sane)
+{
+	*sane = false;
+	if (sid.slot >= w->nslots || sid.gen == 0)
+		return NULL;
+	struct session *s = &w->slots[sid.slot];
+	if (sid.gen > s->gen)
+		return NULL;
+	*sane = true;
+	return sid.gen == s->gen && s->state != SESSION_FREE ? s : NULL;
+}
+
+/* --- the client's events and the one deadline, by state --- */
+
+static void
+linger_event(struct session *s)
+{
+	for (int i = 0; i < LINGER_READS; i++) {
+		ssize_t n = recv(s->fd[CLIENT], s->w->scratch, sizeof(s->w->scratch), 0);
+
+		if (n == -1 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0) {
+			session_close(s, REASON_NONE, 0);
+			return;
+		}
+		s->drained += (uint32_t)n;
+		if (s->drained > LINGER_OCTETS) {
+			ev_del(s->w->loop, &s->ev[CLIENT]);
+			return;
+		}
+	}
+}
+
+static void
+on_client(struct ev *e, uint32_t events)
+{
+	struct session *s = (struct session *)((char *)e - offsetof(struct session, ev[CLIENT]));
+
+	switch ((enum session_state)s->state) {
+	case SESSION_GREETING:
+	case SESSION_AUTH:
+	case SESSION_AUTH_WAIT:
+	case SESSION_REQUEST:
+	case SESSION_CONNECT:
+		handshake_event(s, events);
+		break;
+	case SESSION_RELAY:
+		relay_event(s, CLIENT, events);
+		break;
+	case SESSION_LINGER:
+		linger_event(s);
+		break;
+	case SESSION_FREE:
+	case SESSION_ABORTED:
+	case SESSION_STATES:
+		break;
+	}
+}
+
+static void
+on_target(struct ev *e, uint32_t events)
+{
+	struct session *s = (struct session *)((char *)e - offsetof(struct session, ev[TARGET]));
+
+	relay_event(s, TARGET, events);
+}
+
+static void
+on_deadline(struct deadline *d)
+{
+	struct session *s = (struct session *)((char *)d - offsetof(struct session, deadline));
+
+	switch ((enum session_state)s->state) {
+	case SESSION_GREETING:
+	case SESSION_AUTH:
+	case SESSION_AUTH_WAIT:
+	case SESSION_REQUEST:
+		handshake_timeout(s);
+		break;
+	case SESSION_CONNECT:
+		race_timeout(s);
+		break;
+	case SESSION_RELAY:
+		relay_timeout(s);
+		break;
+	case SESSION_LINGER:
+		session_close(s, REASON_NONE, 0);
+		break;
+	case SESSION_FREE:
+	case SESSION_ABORTED:
+	case SESSION_STATES:
+		break;
+	}
+}
+
+/* --- birth --- */
+
+struct session *
+session_new(struct worker *w, int fd, const struct addrport *client, const struct addrport *gateway)
+{
+	struct session *s = SLIST_FIRST(&w->unused);
+	struct handshake *hs = s != NULL ? calloc(1, sizeof(*hs)) : NULL;
+
+	if (hs == NULL) {
+		close(fd);
+		errno = ENOMEM;
+		return NULL;
+	}
+	SLIST_REMOVE_HEAD(&w->unused, entry);
+	hs->client = *client;
+	hs->gateway = *gateway;
+	*s = (struct session){ .w = w, .gen = s->gen + 1, .hs = hs, .fd = { fd, -1 } };
+	s->ev[CLIENT] = (struct ev){ .fd = -1, .cb = on_client };
+	s->ev[TARGET] = (struct ev){ .fd = -1, .cb = on_target };
+	s->deadline.cb = on_deadline;
+	s->counted = true;
+	w->handshakes++;
+	w->sessions++;
+	session_set_state(s, SESSION_GREETING);
+	if (ev_add(w->loop, &s->ev[CLIENT], fd, EPOLLIN) == -1) {
+		int saved = errno;
+		session_close(s, REASON_GENERAL, saved);
+		errno = saved;
+		return NULL;
+	}
+	deadline_arm(w->loop, &s->deadline, w->policy->img->timeout_handshake);
+	return s;
+}
+
+/* --- death --- */
+
+void
+session_decided(struct session *s)
+{
+	if (!s->counted)
+		return;
+	s->counted = false;
+	s->w->handshakes--;
+}
+
+void
+handshake_free(struct session *s)
+{
+	struct handshake *hs = s->hs;
+
+	if (hs == NULL)
+		return;
+	race_free(s);
+	link_policy_release(s->w, hs->policy);
+	free(hs->groups);
+	explicit_bzero(hs, sizeof(*hs)); /* it may hold a password */
+	free(hs);
+	s->hs = NULL;
+}
+
+static void
+session_close_side(struct session *s, enum side side)
+{
+	ev_del(s->w->loop, &s->ev[side]);
+	if (s->fd[side] != -1)
+		close(s->fd[side]);
+	s->fd[side] = -1;
+	free(s->flow[side].held);
+	s->flow[side].held = NULL;
+}
+
+static void
+session_release(struct session *s)
+{
+	struct worker *w = s->w;
+
+	session_decided(s);
+	session_set_state(s, SESSION_FREE);
+	w->sessions--;
+	/* An id is never used again: the slot whose generations are used up stays out. */
+	if (s->gen != UINT32_MAX)
+		SLIST_INSERT_HEAD(&w->unused, s, entry);
+	accept_update(w);
+}
+
+void
+session_open(struct session *s)
+{
+	if (s->opened)
+		return;
+	s->opened = true;
+	link_open(s);
+}
+
+/* The closing record, once and only after an `open`. */
+static void
+session_record_close(struct session *s, enum reason why, int error, uint32_t version, uint32_t rule)
+{
+	if (!s->opened || s->closed)
+		return;
+	s->closed = true;
+	link_close(s, why, error, version, rule);
+}
+
+void
+session_close(struct session *s, enum reason why, int error)
+{
+	struct worker *w = s->w;
+
+	session_record_close(s, why, error, w->policy->img->version, RULE_NONE);
+	deadline_disarm(&s->deadline);
+	if (s->auth_wait && s->state == SESSION_AUTH_WAIT)
+		auth_abort(s);
+	handshake_free(s);
+	session_close_side(s, CLIENT);
+	session_close_side(s, TARGET);
+	if (s->auth_wait)
+		session_set_state(s, SESSION_ABORTED);
+	else
+		session_release(s);
+}
+
+void
+session_auth_done(struct session *s)
+{
+	s->auth_wait = false;
+	if (s->state == SESSION_ABORTED)
+		session_release(s);
+}
+
+bool
+session_send(struct session *s, const void *data, size_t len)
+{
+	/* The replies of a whole handshake are some 30 octets: a new socket's buffer has room. */
+	if (send(s->fd[CLIENT], data, len, MSG_NOSIGNAL) == (ssize_t)len)
+		return true;
+	session_close(s, REASON_CLIENT_RESET, errno);
+	return false;
+}
+
+/* After a last reply: no more is sent, what comes is drained until the client closes too. */
+static void
+session_linger(struct session *s)
+{
+	struct worker *w = s->w;
+
+	if (s->auth_wait && s->state == SESSION_AUTH_WAIT)
+		auth_abort(s);
+	shutdown(s->fd[CLIENT], SHUT_WR);
+	session_set_state(s, SESSION_LINGER);
+	handshake_free(s);
+	session_close_side(s, TARGET);
+	if (s->ev[CLIENT].fd == -1 || ev_set(w->loop, &s->ev[CLIENT], EPOLLIN) == -1) {
+		session_close(s, REASON_NONE, 0);
+		return;
+	}
+	deadline_arm(w->loop, &s->deadline, LINGER_MS);
+}
+
+void
+session_turn_away(
+    struct session *s, enum reason why, uint32_t detail, const void *reply, size_t len)
+{
+	if (why != REASON_NONE)
+		link_early(s->w, &s->hs->client, &s->hs->gateway, why, detail);
+	if (len == 0)
+		session_close(s, why, 0);
+	else if (session_send(s, reply, len))
+		session_linger(s);
+}
+
+void
+session_fail(struct session *s, enum reason why, int error, uint32_t rule)
+{
+	static const struct addrport none;
+	uint8_t reply[SOCKS_REPLY_MAX];
+	size_t len = socks_reply(reply, socks_rep_of(why), &none);
+
+	session_decided(s);
+	session_open(s);
+	session_record_close(s, why, error, s->hs->policy->img->version, rule);
+	if (session_send(s, reply, len))
+		session_linger(s);
+}

@@ -1,0 +1,74 @@
+/*
+ * A worker's memory: made before the sandbox is entered, so that nothing of it can fail later.
+ */
+#include "worker/worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "worker/accept.h"
+#include "worker/link.h"
+#include "worker/session.h"
+
+static void
+report_resolver(void *arg, uint32_t spawn)
+{
+	link_peer_fault(arg, spawn);
+}
+
+struct worker *
+worker_new(struct loop *l, uint32_t slots)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+
+	if (w == NULL)
+		return NULL;
+	w->loop = l;
+	w->nslots = slots;
+	w->slots = calloc(slots, sizeof(*w->slots));
+	w->names = names_new(l);
+	if (w->slots == NULL || w->names == NULL) {
+		worker_free(w);
+		errno = ENOMEM;
+		return NULL;
+	}
+	names_on_fault(w->names, report_resolver, w);
+	SLIST_INIT(&w->unused);
+	for (uint32_t i = slots; i > 0; i--)
+		SLIST_INSERT_HEAD(&w->unused, &w->slots[i - 1], entry);
+	TAILQ_INIT(&w->listeners);
+	STAILQ_INIT(&w->policies);
+	w->master.owner = w;
+	w->master.on_room = link_on_room;
+	return w;
+}
+
+void
+worker_free(struct worker *w)
+{
+	struct policy *p;
+
+	for (uint32_t i = 0; w->policy != NULL && i < w->nslots; i++) {
+		struct session *s = &w->slots[i];
+		if (s->state == SESSION_ABORTED)
+			session_auth_done(s);
+		else if (s->state != SESSION_FREE)
+			session_close(s, REASON_SHUTDOWN, 0);
+		if (s->state == SESSION_ABORTED)
+			session_auth_done(s);
+	}
+	if (w->listeners.tqh_last != NULL)
+		accept_stop(w);
+	if (w->authd_up)
+		chan_stop(&w->authd);
+	names_free(w->names);
+	while ((p = STAILQ_FIRST(&w->policies)) != NULL) {
+		STAILQ_REMOVE_HEAD(&w->policies, entry);
+		image_unmap(p->img);
+		free(p);
+	}
+	if (w->counts != NULL)
+		counts_unmap(w->counts, w->nslots);
+	free(w->slots);
+	free(w);
+}

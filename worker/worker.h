@@ -1,0 +1,72 @@
+/*
+ * A worker process as a whole: its channels, its policy images, its slots. One per process; every
+ * session points at it.
+ */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "common/chan.h"
+#include "common/counts.h"
+#include "common/ev.h"
+#include "common/image.h"
+#include "common/msg.h"
+#include "worker/names.h"
+
+struct session;
+
+/* A policy image and the sessions that are deciding by it. */
+struct policy {
+	STAILQ_ENTRY(policy) entry;
+	const struct image *img;
+	uint32_t refs;
+};
+
+struct listener {
+	TAILQ_ENTRY(listener) entry;
+	struct ev ev;
+	int fd; /* ev.fd is -1 while nothing is accepted */
+	struct worker *w;
+	uint32_t index;
+	bool draining;       /* UNLISTEN came: what is queued is accepted, then it is closed */
+	uint32_t drain_left; /* clients that it still takes */
+	struct deadline drain;
+};
+
+/*
+ * The relay's one buffer. Never 64 KiB: loopback carries 65483 octets a segment, and 65536 leaves a
+ * tail of 53 (the design has the measurement).
+ */
+#define SCRATCH_SIZE (60u * 1024)
+
+struct worker {
+	struct loop *loop;
+	struct chan master;
+	struct chan authd; /* the role that is in use: password or pam */
+	bool authd_up;
+	struct names *names;
+	struct counts *counts; /* of nslots */
+	struct session *slots;
+	uint32_t nslots;
+	SLIST_HEAD(, session) unused;
+	uint32_t handshakes; /* sessions whose request is not decided */
+	uint32_t sessions;   /* slots in use */
+	TAILQ_HEAD(, listener) listeners;
+	struct deadline accept_pause; /* armed while the machine is out of descriptors or memory */
+	bool accepting;
+	STAILQ_HEAD(, policy) policies; /* oldest first; the last is in force */
+	struct policy *policy;          /* in force; NULL before the first */
+	bool stopping;
+	struct deadline stop;
+	uint32_t stop_ticks;
+	uint8_t scratch[SCRATCH_SIZE];
+};
+
+/* The worker that a process is; without channels. NULL with errno. */
+struct worker *worker_new(struct loop *l, uint32_t slots);
+void worker_free(struct worker *w);
+
+#endif
