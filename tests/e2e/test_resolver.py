@@ -1,0 +1,635 @@
+"""The resolver by itself, against name servers whose every octet these tests decide: this file plays the
+master and the workers. The channels' messages are packed from common/msg.h's table."""
+import fcntl
+import os
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+
+import pytest
+
+import peers
+import sally
+
+PROGRAM = os.path.join(sally.BUILD, "resolver")
+with open(os.path.join(sally.TOP, "common/msg.h")) as header:
+    HEADER = header.read()
+TYPES = re.findall(r"^\tX\(([A-Z_]+), [a-z_]+, ", HEADER, re.M)
+LAYERS = len(re.findall(r"^\tX\(LAYER_", HEADER, re.M))
+A, AAAA = 1, 2
+OK, NO_NAME, NO_DATA, FAILED = range(4)
+ROLE_WORKER, ROLE_RESOLVER = 1, 2
+TRY, OFF = 1, 2
+
+
+def pack(kind, payload):
+    padding = -len(payload) % 8
+    return struct.pack("=HHI", TYPES.index(kind), len(payload), 0) + payload + bytes(padding)
+
+
+def unpack(packet):
+    while packet:
+        kind, n, _ = struct.unpack("=HHI", packet[:8])
+        yield TYPES[kind], packet[8:8 + n]
+        packet = packet[8 + (n + 7) // 8 * 8:]
+
+
+def addr(text):
+    v6 = ":" in text
+    octets = socket.inet_pton(socket.AF_INET6 if v6 else socket.AF_INET, text)
+    return bytes([6 if v6 else 4, 0, 0, 0]) + octets.ljust(16, b"\0")
+
+
+def image(version, servers, timeout_ms, rounds):
+    """A policy image with name servers and nothing else (common/image.h)."""
+    listed = b"".join(addr(host) + struct.pack("=HHI", port, 0, 0) for host, port in servers)
+    size = 120 + len(listed)
+    lists = [(0, 0)] * 4 + [(120 if servers else 0, len(servers))] + [(0, 0)] * 3
+    block = struct.pack("=QII", 0x31594C4C41530A05, size, version) + b"".join(struct.pack("=II", *x) for x in lists)
+    block += bytes(8) + struct.pack("=4I", 1000, 1000, 1000, 1000) + struct.pack("=4I", 10, timeout_ms, rounds, 0)
+    return block + listed
+
+
+class Channel:
+    """One end of a SOCK_SEQPACKET channel."""
+
+    def __init__(self):
+        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.got = []
+
+    def send(self, kind, payload=b"", fd=None):
+        packet = pack(kind, payload)
+        if fd is None:
+            self.ours.send(packet)
+        else:
+            socket.send_fds(self.ours, [packet], [fd])
+
+    def read(self, seconds=5):
+        """The next message, or None when the channel is closed; fails if nothing comes."""
+        if not self.got:
+            assert select.select([self.ours], [], [], seconds)[0], "no message came"
+            try:
+                self.got = list(unpack(self.ours.recv(1 << 16)))
+            except ConnectionResetError:
+                pass
+        return self.got.pop(0) if self.got else None
+
+    def quiet(self, seconds=0.3):
+        return not self.got and not select.select([self.ours], [], [], seconds)[0]
+
+
+class Worker(Channel):
+    def __init__(self, spawn):
+        super().__init__()
+        self.spawn, self.id = spawn, 0
+
+    def ask(self, name, families=A, id=None):
+        self.id = id if id is not None else self.id + 1
+        self.send("LOOKUP", struct.pack("=IBBH", self.id, families, len(name), 0) + name)
+        return self.id
+
+    def answer(self, seconds=5):
+        """(id, family, status, addresses, ttl)"""
+        m = self.read(seconds)
+        assert m is not None, "the resolver closed the channel"
+        kind, p = m
+        assert kind == "ANSWER"
+        id, family, status, n, _, ttl = struct.unpack("=IBBBBI", p[:12])
+        assert len(p) == 12 + 20 * n
+        found = []
+        for at in range(12, len(p), 20):
+            v6 = p[at] == 6
+            found.append(socket.inet_ntop(socket.AF_INET6 if v6 else socket.AF_INET, p[at + 4:at + (20 if v6 else 8)]))
+        return id, family, status, found, ttl
+
+    def lookup(self, name, family=A, seconds=5):
+        """(status, addresses, ttl)"""
+        id = self.ask(name, family)
+        got = self.answer(seconds)
+        assert got[:2] == (id, family)
+        return got[2:]
+
+
+class Resolver(Channel):
+    def __init__(self, servers, timeout_ms=400, rounds=2, sandbox=True, workers=4):
+        super().__init__()
+        self.version, self.spawns = 0, 0
+        self.root = tempfile.mkdtemp(prefix="sallyport-resolver.")
+        os.chmod(self.root, 0o755)
+        self.p = subprocess.Popen([PROGRAM], stdin=subprocess.DEVNULL, close_fds=False,
+                                  preexec_fn=lambda: os.dup2(self.theirs.fileno(), 3))
+        self.theirs.close()
+        root = os.getuid() == 0 and sandbox
+        self.send("INIT", struct.pack("=6I", ROLE_RESOLVER, 1, 64990 if root else 0, 64990 if root else 0, 0, workers)
+                  + bytes([TRY if sandbox else OFF] * LAYERS).ljust(LAYERS + 7, b"\0")
+                  + (self.root.encode() if root else b"").ljust(256, b"\0") + bytes(64))
+        assert self.read()[0] == "READY"
+        self.policy(servers, timeout_ms, rounds)
+
+    def policy(self, servers, timeout_ms=400, rounds=2):
+        self.version += 1
+        block = image(self.version, servers, timeout_ms, rounds)
+        fd = os.memfd_create("image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.write(fd, block)
+        fcntl.fcntl(fd, 1033, 0xF)  # F_ADD_SEALS: seal, shrink, grow, write
+        self.send("POLICY", struct.pack("=II", self.version, len(block)), fd)
+        os.close(fd)
+        assert self.read() == ("POLICY_ACK", struct.pack("=II", self.version, 0))
+
+    def worker(self):
+        self.spawns += 1
+        w = Worker(100 + self.spawns)
+        self.send("PEER", struct.pack("=II", ROLE_WORKER, w.spawn), w.theirs.fileno())
+        w.theirs.close()
+        return w
+
+    def end(self):
+        """Stops it; it must not have died of itself."""
+        try:
+            assert self.p.poll() is None, f"the resolver ended with {self.p.returncode}"
+            self.send("STOP")
+            assert self.p.wait(5) == 0
+        finally:
+            if self.p.poll() is None:
+                self.p.send_signal(signal.SIGKILL)
+                self.p.wait()
+            os.rmdir(self.root)
+
+
+def rr(owner, kind, ttl, data):
+    return owner + struct.pack("!HHIH", kind, 1, ttl, len(data)) + data
+
+
+def wire(name):
+    return b"".join(bytes([len(x)]) + x for x in name.split(b".")) + b"\0"
+
+
+def a(text, ttl=60, owner=b"\xc0\x0c"):
+    v6 = ":" in text
+    return rr(owner, 28 if v6 else 1, ttl, socket.inet_pton(socket.AF_INET6 if v6 else socket.AF_INET, text))
+
+
+def soa(ttl, minimum):
+    return rr(wire(b"example"), 6, ttl, wire(b"ns.example") + wire(b"root.example") + struct.pack("!5I", 1, 2, 3, 4, minimum))
+
+
+class Query:
+    def __init__(self, octets, port, tcp):
+        self.octets, self.port, self.tcp = octets, port, tcp
+        self.id, = struct.unpack("!H", octets[:2])
+        at, labels = 12, []
+        while octets[at]:
+            labels.append(octets[at + 1:at + 1 + octets[at]])
+            at += octets[at] + 1
+        self.sent = b".".join(labels)
+        self.name = self.sent.lower()
+        self.question = octets[12:at + 5]
+        self.type, = struct.unpack("!H", octets[at + 1:at + 3])
+
+    def reply(self, answers=(), authority=(), rcode=0, flags=0x8180, id=None, question=None):
+        return struct.pack("!6H", self.id if id is None else id, flags | rcode, 1, len(answers), len(authority), 0) \
+            + (self.question if question is None else question) + b"".join(answers) + b"".join(authority)
+
+
+class Server:
+    """A name server: `handler(query)` gives the reply's octets, a list of several, or None for none. It may
+    sleep."""
+
+    def __init__(self, handler, host="127.0.0.1"):
+        self.handler, self.asked, self.host = handler, [], host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        while True:  # a port that is free for both
+            self.tcp = socket.socket(family, socket.SOCK_STREAM)
+            self.tcp.bind((host, 0))
+            self.port = self.tcp.getsockname()[1]
+            self.udp = socket.socket(family, socket.SOCK_DGRAM)
+            try:
+                self.udp.bind((host, self.port))
+                break
+            except OSError:
+                self.tcp.close()
+                self.udp.close()
+        self.tcp.listen(64)
+        self.at = (host, self.port)
+
+    def start(self):
+        threading.Thread(target=self.serve_udp, daemon=True).start()
+        threading.Thread(target=self.serve_tcp, daemon=True).start()
+
+    def stop(self):
+        self.udp.close()
+        self.tcp.close()
+
+    def handle(self, octets, port, tcp):
+        q = Query(octets, port, tcp)
+        self.asked.append(q)
+        got = self.handler(q)
+        return [] if got is None else got if isinstance(got, list) else [got]
+
+    def serve_udp(self):
+        while True:
+            try:
+                octets, peer = self.udp.recvfrom(4096)
+            except OSError:
+                return
+            threading.Thread(target=self.one_udp, args=(octets, peer), daemon=True).start()
+
+    def one_udp(self, octets, peer):
+        try:
+            for x in self.handle(octets, peer[1], False):
+                self.udp.sendto(x, peer)
+        except OSError:
+            pass
+
+    def serve_tcp(self):
+        while True:
+            try:
+                c, peer = self.tcp.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.one_tcp, args=(c, peer), daemon=True).start()
+
+    def one_tcp(self, c, peer):
+        with c:
+            try:
+                c.settimeout(10)
+                while True:
+                    n, = struct.unpack("!H", c.recv(2, socket.MSG_WAITALL))
+                    for x in self.handle(c.recv(n, socket.MSG_WAITALL), peer[1], True):
+                        c.sendall(struct.pack("!H", len(x)) + x)
+            except (OSError, struct.error):
+                return
+
+
+def one(q):
+    """Every name has 192.0.2.1 and 2001:db8::1, but not for long."""
+    return q.reply([a("192.0.2.1" if q.type == 1 else "2001:db8::1")])
+
+
+@pytest.fixture
+def resolver():
+    running = []
+
+    def start(*servers, **how):
+        running.append(Resolver([s.at for s in servers], **how))
+        return running[-1]
+
+    yield start
+    for r in running:
+        r.end()
+
+
+# --- answers ---
+
+def test_addresses_of_both_families(resolver, serve):
+    s = serve(Server, one)
+    w = resolver(s).worker()
+    id = w.ask(b"www.example", A | AAAA)
+    assert sorted([w.answer(), w.answer()]) == [(id, A, OK, ["192.0.2.1"], 60), (id, AAAA, OK, ["2001:db8::1"], 60)]
+    assert [q.name for q in s.asked] == [b"www.example"] * 2
+
+
+def test_cnames_are_followed_in_any_order_and_the_least_ttl_counts(resolver, serve):
+    chain = [rr(b"\xc0\x0c", 5, 90, wire(b"b.example")), rr(wire(b"B.example"), 5, 30, wire(b"c.example")),
+             a("192.0.2.7", 600, wire(b"c.example")), a("192.0.2.99", 1, wire(b"other.example"))]
+
+    def handler(q):
+        return q.reply(chain if q.name == b"a.example" else chain[::-1])
+
+    w = resolver(serve(Server, handler)).worker()
+    for name in (b"a.example", b"z.example"):
+        assert w.lookup(name) == (OK, ["192.0.2.7"], 30)
+
+
+def test_negative_answers_carry_the_soas_ttl(resolver, serve):
+    def handler(q):
+        return {b"no.example": lambda: q.reply(authority=[soa(100, 40)], rcode=3),
+                b"empty.example": lambda: q.reply(authority=[soa(20, 900)]),
+                b"long.example": lambda: q.reply(authority=[soa(90000, 90000)], rcode=3),
+                b"bare.example": lambda: q.reply(rcode=3)}[q.name]()
+
+    w = resolver(serve(Server, handler)).worker()
+    assert w.lookup(b"no.example") == (NO_NAME, [], 40)
+    assert w.lookup(b"empty.example") == (NO_DATA, [], 20)
+    assert w.lookup(b"long.example") == (NO_NAME, [], 300)
+    assert w.lookup(b"bare.example") == (NO_NAME, [], 1)
+
+
+def test_failures(resolver, serve):
+    s = serve(Server, lambda q: q.reply(rcode=2) if q.name == b"broken.example" else None)
+    w = resolver(s, timeout_ms=200, rounds=2).worker()
+    assert w.lookup(b"broken.example")[0] == FAILED
+    began = time.monotonic()
+    assert w.lookup(b"silent.example")[0] == FAILED
+    assert 0.5 < time.monotonic() - began < 2  # 200 and 400 ms
+
+
+def test_a_truncated_answer_is_asked_for_by_tcp(resolver, serve):
+    many = [a(f"192.0.2.{n}") for n in range(1, 41)]
+    s = serve(Server, lambda q: q.reply(many) if q.tcp else q.reply(flags=0x8380))
+    w = resolver(s).worker()
+    status, found, ttl = w.lookup(b"many.example")
+    assert (status, found) == (OK, [f"192.0.2.{n}" for n in range(1, 33)])  # ANSWER_ADDRS
+    assert [q.tcp for q in s.asked] == [False, True]
+
+
+def test_ttls_count_down_and_end(resolver, serve):
+    s = serve(Server, lambda q: q.reply([a("192.0.2.1", {b"zero.example": 0, b"day.example": 1 << 30}.get(q.name, 3))]))
+    w = resolver(s).worker()
+    assert w.lookup(b"www.example")[2] == 3
+    time.sleep(1.2)
+    assert w.lookup(b"www.example")[2] == 2
+    assert len(s.asked) == 1
+    time.sleep(2)
+    assert w.lookup(b"www.example")[2] == 3
+    assert len(s.asked) == 2
+    assert w.lookup(b"zero.example")[2] == 1
+    assert w.lookup(b"day.example")[2] == 86400
+
+
+def test_any_octets_of_a_name_travel_as_they_are(resolver, serve):
+    s = serve(Server, one)
+    w = resolver(s).worker()
+    for name in (b"a\\b.example", b"a\\\\.example", b"\\.example", b"sp ace.example", b"\x01\xff\x80.example",
+                 b"x" * 63 + b".example"):
+        assert w.lookup(name)[0] == OK, name
+        assert s.asked[-1].name == name
+    # 255 octets of text are more than DNS has room for: not asked.
+    asked = len(s.asked)
+    assert w.lookup(b".".join([b"x" * 63] * 3 + [b"y" * 62]))[0] == NO_NAME
+    assert len(s.asked) == asked
+    assert w.lookup(b".".join([b"x" * 63] * 3 + [b"y" * 61]))[0] == OK
+
+
+def test_an_ipv6_server(resolver, serve):
+    w = resolver(serve(Server, one, "::1")).worker()
+    assert w.lookup(b"www.example") == (OK, ["192.0.2.1"], 60)
+
+
+def test_dnsmasq(resolver, serve):
+    port = serve(Server, one).port + 1
+    serve(peers.Dnsmasq, ["host-record=www.example,192.0.2.8,2001:db8::8,77", "cname=alias.example,www.example,55",
+                          "host-record=four.example,192.0.2.9"], port=port)
+    r = resolver()
+    r.policy([("127.0.0.1", port)])
+    w = r.worker()
+    assert w.lookup(b"www.example") == (OK, ["192.0.2.8"], 77)
+    assert w.lookup(b"www.example", AAAA) == (OK, ["2001:db8::8"], 77)
+    assert w.lookup(b"alias.example") == (OK, ["192.0.2.8"], 55)
+    assert w.lookup(b"four.example", AAAA)[0] == NO_DATA
+    assert w.lookup(b"nowhere.example")[0] == NO_NAME
+
+
+# --- servers that are slow, gone or replaced ---
+
+def test_a_slow_answer_delays_no_other(resolver, serve):
+    def handler(q):
+        if q.name == b"slow.example":
+            time.sleep(1)
+        return one(q)
+
+    w = resolver(serve(Server, handler), timeout_ms=3000).worker()
+    slow = w.ask(b"slow.example")
+    began = time.monotonic()
+    assert w.lookup(b"fast.example")[0] == OK
+    assert time.monotonic() - began < 0.5
+    assert w.answer()[:3] == (slow, A, OK)
+
+
+def test_equal_questions_of_several_workers_are_asked_once(resolver, serve):
+    def handler(q):
+        time.sleep(0.3)
+        return one(q)
+
+    s = serve(Server, handler)
+    r = resolver(s, timeout_ms=3000)
+    workers = [r.worker() for _ in range(3)]
+    for w in workers:
+        for _ in range(5):
+            w.ask(b"www.example")
+    for w in workers:
+        assert {w.answer()[:3] for _ in range(5)} == {(n, A, OK) for n in range(1, 6)}
+    assert len(s.asked) == 1
+
+
+def test_the_next_server_is_asked_and_then_asked_first(resolver, serve):
+    dead, good = serve(Server, lambda q: None), serve(Server, one)
+    w = resolver(dead, good, timeout_ms=300).worker()
+    assert w.lookup(b"one.example")[0] == OK
+    began = time.monotonic()
+    for n in range(10):
+        assert w.lookup(b"n%d.example" % n)[0] == OK
+    assert time.monotonic() - began < 0.3
+    assert len(dead.asked) == 1
+
+
+def test_new_servers_take_over_questions_under_way_and_empty_the_cache(resolver, serve):
+    s1 = serve(Server, lambda q: one(q) if q.name == b"www.example" else None)
+    s2 = serve(Server, lambda q: q.reply([a("192.0.2.2")]))
+    r = resolver(s1, timeout_ms=30000)
+    w = r.worker()
+    assert w.lookup(b"www.example")[1] == ["192.0.2.1"]
+    id = w.ask(b"waits.example")
+    assert w.quiet()
+    r.policy([s1.at], timeout_ms=30000)  # nothing new
+    assert w.quiet() and w.lookup(b"www.example")[1] == ["192.0.2.1"]
+    r.policy([s2.at], timeout_ms=30000)
+    assert w.answer()[:4] == (id, A, OK, ["192.0.2.2"])
+    assert w.lookup(b"www.example")[1] == ["192.0.2.2"]
+
+
+def test_no_server_at_all(resolver):
+    w = resolver().worker()
+    assert w.lookup(b"www.example")[0] == FAILED
+
+
+# --- hostile name servers, and forgers ---
+
+def test_what_is_no_reply_to_the_question_is_no_answer(resolver, serve):
+    loop = b"\xc0\x0c"
+    bad = {
+        b"garbage": lambda q: q.octets[:2] + os.urandom(200),
+        b"short": lambda q: q.reply([a("192.0.2.1")])[:-1],
+        b"head": lambda q: q.reply()[:7],
+        b"pointer": lambda q: q.reply([rr(b"\xc0\x0c", 5, 60, b"\xc0" + bytes([12 + len(q.question) + 12]))]),
+        b"forward": lambda q: q.reply([rr(b"\xc0\xff", 1, 60, b"\x7f\0\0\1")]),
+        b"cname": lambda q: q.reply([rr(loop, 5, 60, loop)]),
+        b"rdlength": lambda q: q.reply([rr(loop, 1, 60, b"\x7f\0\0\1\0")]),
+        b"query": lambda q: q.reply([a("192.0.2.1")], flags=0x0100),
+        b"count": lambda q: struct.pack("!6H", q.id, 0x8180, 1, 65535, 0, 0) + q.question,
+    }
+    s = serve(Server, lambda q: bad[q.name](q) if q.name in bad else one(q))
+    w = resolver(s, timeout_ms=200, rounds=1).worker()
+    for name in bad:
+        assert w.lookup(name)[0] == FAILED, name
+        assert w.lookup(b"good-after-" + name)[0] == OK
+
+
+def test_forged_replies_are_passed_over(resolver, serve):
+    elsewhere = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def handler(q):
+        forged = q.reply([a("192.0.2.66")])
+        elsewhere.sendto(forged, ("127.0.0.1", q.port))
+        time.sleep(0.05)
+        return [q.reply([a("192.0.2.66")], id=q.id ^ 1), q.reply([a("192.0.2.66")], question=wire(b"x") + b"\0\1\0\1"),
+                one(q)]
+
+    with elsewhere:
+        w = resolver(serve(Server, handler)).worker()
+        for n in range(20):
+            assert w.lookup(b"n%d.example" % n)[1] == ["192.0.2.1"]
+
+
+def test_upper_and_lower_case_are_random_and_checked(resolver, serve):
+    def handler(q):
+        lower = q.question[:-4].lower() + q.question[-4:]
+        return q.reply([a("192.0.2.1" if q.question == lower else "192.0.2.66")], question=lower)
+
+    s = serve(Server, handler)
+    w = resolver(s).worker()
+    assert w.lookup(b"a-long-enough-name.example")[1] == ["192.0.2.1"]
+    assert len(s.asked) == 2 and s.asked[0].sent != s.asked[0].name and s.asked[1].sent == s.asked[1].name
+
+    s = serve(Server, one)
+    w = resolver(s).worker()
+    for n in range(20):
+        assert w.lookup(b"name-%d.example" % n)[0] == OK
+    assert len({q.sent.split(b"-")[0] for q in s.asked}) > 5
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the sandbox hides /dev/urandom only with root or seccomp")
+def test_ids_and_ports_of_two_sandboxed_starts_differ(resolver, serve):
+    s = serve(Server, one)
+    seen = []
+    for _ in range(2):
+        s.asked.clear()
+        r = resolver(s)
+        with open(f"/proc/{r.p.pid}/status") as f:
+            if not sally.SANITIZE:
+                assert "Seccomp:\t2" in f.read()
+        assert os.readlink(f"/proc/{r.p.pid}/root") == r.root
+        w = r.worker()
+        for n in range(200):
+            assert w.lookup(b"n%d.example" % n)[0] == OK
+        seen.append([(q.id, q.port) for q in s.asked])
+    ids = [[i for i, _ in run] for run in seen]
+    assert len(set(ids[0]) & set(ids[1])) < 20  # of 65536, by chance 0.6
+    assert all(len(set(x)) > 190 for x in ids)
+    # Neither counting up nor a fixed step.
+    assert all(len({(x - y) % 65536 for x, y in zip(run[1:], run)}) > 150 for run in ids)
+    assert all(len({p for _, p in run}) > 20 for run in seen)
+
+
+# --- workers that break the rules ---
+
+def lookup(id=7, families=A, name=b"www.example", name_len=None, zero=0):
+    return struct.pack("=IBBH", id, families, len(name) if name_len is None else name_len, zero) + name
+
+
+FAULTS = {
+    "upper case": [lookup(name=b"WWW.example")],
+    "trailing dot": [lookup(name=b"www.example.")],
+    "empty label": [lookup(name=b"www..example")],
+    "NUL": [lookup(name=b"www\0.example")],
+    "long label": [lookup(name=b"x" * 64)],
+    "no family": [lookup(families=0)],
+    "unknown family": [lookup(families=5)],
+    "name shorter than said": [lookup(name_len=12)],
+    "name longer than said": [lookup(name_len=10)],
+    "no name": [lookup(name=b"")],
+    "an id that is under way": [lookup(name=b"silent"), lookup(name=b"other")],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_worker_that_breaks_the_rules_is_reported(resolver, serve, fault):
+    r = resolver(serve(Server, lambda q: None if q.name == b"silent" else one(q)), timeout_ms=30000)
+    good, bad = r.worker(), r.worker()
+    assert bad.lookup(b"before.example")[0] == OK  # the control
+    for m in FAULTS[fault]:
+        bad.send("LOOKUP", m)
+    assert bad.read() is None
+    assert r.read() == ("PEER_FAULT", struct.pack("=II", bad.spawn, 0))
+    assert good.lookup(b"www.example")[0] == OK
+
+
+@pytest.mark.parametrize("kind,payload", [("ANSWER", bytes(12)), ("PEER_FAULT", bytes(8)), ("STOP", b"")])
+def test_a_worker_that_sends_anothers_message_is_reported(resolver, serve, kind, payload):
+    r = resolver(serve(Server, one))
+    bad = r.worker()
+    bad.send(kind, payload)
+    assert bad.read() is None
+    assert r.read() == ("PEER_FAULT", struct.pack("=II", bad.spawn, 0))
+    assert r.worker().lookup(b"www.example")[0] == OK
+
+
+def test_an_id_may_be_used_again_once_answered(resolver, serve):
+    w = resolver(serve(Server, one)).worker()
+    for name in (b"a.example", b"b.example"):
+        w.ask(name, id=5)
+        assert w.answer()[:3] == (5, A, OK)
+
+
+def test_a_worker_that_goes_leaves_the_others_served(resolver, serve):
+    def handler(q):
+        time.sleep(0.3)
+        return one(q)
+
+    r = resolver(serve(Server, handler), timeout_ms=3000)
+    w, gone = r.worker(), r.worker()
+    for n in range(50):
+        gone.ask(b"n%d.example" % n, A | AAAA)
+    w.ask(b"n1.example")
+    gone.ours.close()
+    assert w.answer()[2] == OK
+    assert r.quiet()  # no fault
+
+
+def test_a_flood_of_one_worker_is_bounded_and_the_others_are_served(resolver, serve):
+    s = serve(Server, lambda q: None if q.name.startswith(b"never") else one(q))
+    r = resolver(s, timeout_ms=60000, rounds=1, workers=128)  # 64 under way for each
+    flood, w = r.worker(), r.worker()
+    for n in range(64 + 4096 + 10):
+        flood.ask(b"never-%d.example" % n, A)
+    turned_away = [flood.answer() for _ in range(10)]
+    assert {(x[2], x[4]) for x in turned_away} == {(FAILED, 0)}
+    assert [x[0] for x in turned_away] == list(range(64 + 4096 + 1, 64 + 4096 + 11))
+    assert flood.quiet()
+    began = time.monotonic()
+    for n in range(20):
+        assert w.lookup(b"n%d.example" % n)[0] == OK
+    assert time.monotonic() - began < 2
+    assert len([q for q in s.asked if q.name.startswith(b"never")]) <= 64
+
+
+def test_a_worker_that_never_reads_stops_only_itself(resolver, serve):
+    s = serve(Server, lambda q: q.reply([a(f"192.0.2.{n}") for n in range(1, 33)]))
+    r = resolver(s)
+    deaf, w = r.worker(), r.worker()
+    assert w.lookup(b"www.example")[0] == OK
+    deaf.ours.setblocking(False)
+    sent = 0
+    try:
+        while sent < 100000:
+            deaf.ask(b"www.example", A)
+            sent += 1
+    except BlockingIOError:
+        pass
+    assert sent < 100000  # it is no longer read
+    for n in range(20):
+        assert w.lookup(b"n%d.example" % n)[0] == OK
+    with open(f"/proc/{r.p.pid}/status") as f:
+        rss = int(re.search(r"VmRSS:\s+(\d+) kB", f.read()).group(1))
+    if not sally.SANITIZE:
+        assert rss < 20000
+    # It reads at last: everything it asked for comes.
+    deaf.ours.setblocking(True)
+    for n in range(sent):
+        assert deaf.answer()[2] == OK
