@@ -1,0 +1,148 @@
+"""make install and make uninstall, the systemd files, and a gateway dropped into a bare chroot."""
+import glob
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+import peers
+import sally
+import socks5
+
+
+def make(*args, seconds=600):
+    more = ["SANITIZE=1"] if sally.SANITIZE else []
+    env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE") and k != "MFLAGS"}
+    p = subprocess.run(["make", "-C", sally.TOP, f"B={os.path.relpath(sally.BUILD, sally.TOP)}", *more, *args], capture_output=True,
+                       text=True, timeout=seconds, env=env)
+    assert p.returncode == 0, p.stdout + p.stderr
+    return p.stdout
+
+
+def files(root):
+    return sorted(os.path.relpath(os.path.join(d, f), root) for d, _, fs in os.walk(root) for f in fs)
+
+
+@pytest.fixture
+def dest():
+    tmp = tempfile.mkdtemp(prefix="sp.", dir="/tmp")
+    os.chmod(tmp, 0o755)
+    yield tmp
+    shutil.rmtree(tmp, ignore_errors=True)
+
+
+def test_install_and_uninstall(dest):
+    make("install", f"DESTDIR={dest}")
+    have = files(dest)
+    for need in ("usr/sbin/sallyportd", "usr/sbin/sallyportctl", "usr/libexec/sallyport/worker", "usr/libexec/sallyport/resolver",
+                 "usr/libexec/sallyport/authd", "etc/sallyport/sallyport.conf", "usr/lib/systemd/system/sallyport.service",
+                 "usr/lib/sysusers.d/sallyport.conf", "usr/lib/tmpfiles.d/sallyport.conf", "etc/logrotate.d/sallyport",
+                 "usr/share/man/man8/sallyportd.8", "usr/share/man/man8/sallyportctl.8", "usr/share/man/man5/sallyport.conf.5",
+                 "usr/share/man/man7/sallyport-audit.7", "usr/share/doc/sallyport/examples/local.conf"):
+        assert need in have, (need, have)
+    assert any(f.startswith("etc/rsyslog.d/") for f in have) and any(f.startswith("etc/fail2ban/filter.d/") for f in have)
+    for f in have:
+        assert not os.stat(f"{dest}/{f}").st_mode & 0o022, f
+    make("uninstall", f"DESTDIR={dest}")
+    assert files(dest) == []
+
+
+def test_install_keeps_what_an_operator_changed(dest):
+    make("install", f"DESTDIR={dest}")
+    conf = f"{dest}/etc/sallyport/sallyport.conf"
+    with open(conf, "a") as f:
+        f.write("# mine\n")
+    assert "kept" in make("install", f"DESTDIR={dest}")
+    with open(conf) as f:
+        assert f.read().endswith("# mine\n")
+    assert "kept" in make("uninstall", f"DESTDIR={dest}")
+    assert files(dest) == ["etc/sallyport/sallyport.conf"]
+
+
+def test_another_prefix(dest):
+    make("install", f"DESTDIR={dest}", "PREFIX=/usr/local", "SYSCONFDIR=/usr/local/etc")
+    assert all(f.startswith("usr/local/") for f in files(dest)), files(dest)
+    with open(f"{dest}/usr/local/lib/systemd/system/sallyport.service") as f:
+        assert "/usr/local/sbin/sallyportd" in f.read()
+    make("uninstall", f"DESTDIR={dest}", "PREFIX=/usr/local", "SYSCONFDIR=/usr/local/etc")
+    assert files(dest) == []
+
+
+def test_the_installed_configuration_is_right(dest):
+    make("install", f"DESTDIR={dest}")
+    p = subprocess.run([f"{dest}/usr/sbin/sallyportd", "-n", "-f", f"{dest}/etc/sallyport/sallyport.conf"], capture_output=True,
+                       text=True, timeout=30, env=sally.environment())
+    # the users file is an operator's to make; nothing else may be wrong
+    wrong = [l for l in p.stderr.splitlines() if re.match(r".*:\d+: ", l) and "users" not in l]
+    assert not wrong, p.stderr
+
+
+def test_in_a_bare_chroot(dest, echo):
+    """Installed with DESTDIR into an empty directory, with the libraries that ldd names and nothing else."""
+    make("install", f"DESTDIR={dest}")
+    programs = [f"{dest}/usr/sbin/sallyportd", f"{dest}/usr/sbin/sallyportctl", *glob.glob(f"{dest}/usr/libexec/sallyport/*")]
+    needed = set()
+    for program in programs:
+        out = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        needed |= set(re.findall(r"(/\S+) \(0x", out))
+    for library in needed:
+        os.makedirs(f"{dest}{os.path.dirname(library)}", exist_ok=True)
+        shutil.copy(library, f"{dest}{library}")
+    port = peers.free_port()
+    with open(f"{sally.TOP}/etc/examples/chroot.conf") as f:
+        print(f.read())
+    with open(f"{dest}/etc/sallyport/sallyport.conf", "w") as f:
+        f.write(f'listen on 127.0.0.1 port {port}\nrun directory "/run/sallyport"\nlog file "/log"\nlog stderr\n' + sally.OPEN)
+    os.makedirs(f"{dest}/run", exist_ok=True)
+    with open(f"{dest}/stderr", "wb") as err:
+        p = subprocess.Popen(["chroot", dest, "/usr/sbin/sallyportd", "-d"], stderr=err, stdin=subprocess.DEVNULL, env=sally.environment())
+    try:
+        def up():
+            assert p.poll() is None, open(f"{dest}/stderr").read()
+            try:
+                return socks5.Client(("127.0.0.1", port)).greet(0) == 0
+            except ConnectionRefusedError:
+                return False
+        peers.wait_for(up, 20, lambda: open(f"{dest}/stderr").read())
+        c, reply = socks5.open_session(("127.0.0.1", port), "127.0.0.1", echo.port)
+        assert reply[0] == 0
+        c.send(b"hello")
+        assert c.read(5) == b"hello"
+        assert subprocess.run(["chroot", dest, "/usr/sbin/sallyportctl", "status"], capture_output=True, timeout=10,
+                              env=sally.environment()).returncode == 0
+        c.close()
+        time.sleep(0.2)
+    finally:
+        p.terminate()
+        assert p.wait(20) == 0, open(f"{dest}/stderr").read()
+    assert open(f"{dest}/log").read().count("event=session-close") == 1
+
+
+def test_the_units_are_right(dest):
+    """systemd's own checks, without a running systemd."""
+    make("install", f"DESTDIR={dest}")
+    unit = f"{dest}/usr/lib/systemd/system/sallyport.service"
+    with open(unit) as f:
+        text = f.read()
+    for line in ("Type=notify", "NotifyAccess=main", "LogRateLimitIntervalSec=0"):
+        assert line in text
+    os.symlink("/bin", f"{dest}/bin") if not os.path.exists(f"{dest}/bin") else None
+    if shutil.which("systemd-analyze"):
+        p = subprocess.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", f"--root={dest}", "sallyport.service"],
+                           capture_output=True, text=True, timeout=60)
+        about = [l for l in p.stderr.splitlines() if "sallyport" in l and "Failed to prepare" not in l and "/bin/kill" not in l]
+        assert not about, p.stderr
+        p = subprocess.run(["systemd-analyze", "security", "--offline=yes", "--threshold=45", "--no-pager", unit], capture_output=True,
+                           text=True, timeout=60)
+        assert p.returncode == 0, p.stdout[-3000:] + p.stderr
+    if shutil.which("systemd-sysusers"):
+        os.makedirs(f"{dest}/etc", exist_ok=True)
+        p = subprocess.run(["systemd-sysusers", f"--root={dest}", "sallyport.conf"], capture_output=True, text=True, timeout=60)
+        assert p.returncode == 0, p.stderr
+        with open(f"{dest}/etc/passwd") as f:
+            users = re.findall(r"^(sallyport-\w+):", f.read(), re.M)
+        assert sorted(users) == ["sallyport-pam", "sallyport-password", "sallyport-resolver", "sallyport-worker"]
