@@ -1,0 +1,346 @@
+/* Channels: what the table allows arrives whole and in order; everything else ends the channel. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/chan.h"
+
+static struct loop *loop;
+static struct chan master; /* the receiving side: the master of one worker */
+static int worker;         /* the hostile side: a bare descriptor */
+static unsigned got, ended, got_fds;
+static enum chan_end end_why;
+static unsigned refuse_from; /* the callback refuses the n-th message; 0: none */
+
+static bool
+on_msg(struct chan *c, struct msg *m)
+{
+	(void)c;
+	got++;
+	if (m->fd != -1)
+		got_fds++;
+	return refuse_from == 0 || got < refuse_from;
+}
+
+static void
+on_end(struct chan *c, enum chan_end why)
+{
+	(void)c;
+	ended++;
+	end_why = why;
+}
+
+static void
+on_last(struct deadline *d)
+{
+	(void)d;
+	loop_stop(loop);
+}
+
+static void
+run_for(uint64_t ms)
+{
+	struct deadline last = { .cb = on_last };
+
+	deadline_arm(loop, &last, ms);
+	assert_int_equal(loop_run(loop), 0);
+}
+
+static int
+setup(void **state)
+{
+	int sv[2];
+
+	(void)state;
+	got = ended = got_fds = refuse_from = 0;
+	loop = loop_new();
+	memset(&master, 0, sizeof(master));
+	master.on_msg = on_msg;
+	master.on_end = on_end;
+	assert_int_equal(chan_pair(sv), 0);
+	assert_int_equal(chan_start(&master, loop, sv[0], ROLE_MASTER, ROLE_WORKER, 7), 0);
+	worker = sv[1];
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	chan_stop(&master);
+	if (worker != -1)
+		close(worker);
+	loop_free(loop);
+	return 0;
+}
+
+/* A packet of n EARLY messages by hand. */
+static size_t
+early_packet(unsigned char *p, unsigned n)
+{
+	size_t at = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct msg_head h = { .type = MSG_EARLY, .len = sizeof(struct msg_early) };
+		struct msg_early e = { .reason = REASON_SOURCE };
+		memcpy(p + at, &h, sizeof(h));
+		memcpy(p + at + sizeof(h), &e, sizeof(e));
+		at += sizeof(h) + (sizeof(e) + 7) / 8 * 8;
+	}
+	return at;
+}
+
+static void
+send_fd(int sock, const void *p, size_t len, unsigned nfds)
+{
+	struct iovec iov = { (void *)(uintptr_t)p, len };
+	char buf[CMSG_SPACE(4 * sizeof(int))] = { 0 };
+	struct msghdr mh = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = buf,
+		.msg_controllen = CMSG_SPACE(nfds * sizeof(int)) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&mh);
+	int fds[4] = { 0, 0, 0, 0 };
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
+	memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
+	assert_int_equal(sendmsg(sock, &mh, 0), len);
+}
+
+static unsigned
+open_fds(void)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < 256; i++)
+		n += fcntl(i, F_GETFD) != -1;
+	return n;
+}
+
+static void
+test_good_messages_arrive(void **state)
+{
+	unsigned char p[1024] = { 0 };
+
+	(void)state;
+	assert_int_equal(send(worker, p, early_packet(p, 5), 0), early_packet(p, 5));
+	run_for(5);
+	assert_int_equal(got, 5);
+	assert_int_equal(ended, 0);
+}
+
+/* Everything that was sent is read before the end is told. */
+static void
+test_close_after_messages(void **state)
+{
+	unsigned char p[1024] = { 0 };
+
+	(void)state;
+	chan_send(&master, MSG_STOP, NULL, 0, -1); /* unread at its end: ECONNRESET on our side */
+	chan_flush(&master);
+	for (int i = 0; i < 40; i++)
+		send(worker, p, early_packet(p, 5), 0);
+	close(worker);
+	worker = -1;
+	run_for(10);
+	assert_int_equal(got, 200);
+	assert_int_equal(ended, 1);
+	assert_int_equal(end_why, CHAN_CLOSED);
+}
+
+static void
+test_every_truncation_is_a_fault(void **state)
+{
+	unsigned char p[1024] = { 0 };
+	size_t whole = early_packet(p, 1);
+
+	(void)state;
+	teardown(NULL);
+	for (size_t len = 1; len < whole; len++) {
+		setup(NULL);
+		assert_int_equal(send(worker, p, len, 0), len);
+		run_for(1);
+		assert_int_equal(got, 0);
+		assert_int_equal(ended, 1);
+		assert_int_equal(end_why, CHAN_FAULT);
+		teardown(NULL);
+	}
+	setup(NULL);
+}
+
+static void
+expect_fault(const void *p, size_t len, unsigned before)
+{
+	got = 0;
+	send(worker, p, len, 0);
+	run_for(2);
+	assert_int_equal(got, before);
+	assert_int_equal(ended, 1);
+	assert_int_equal(end_why, CHAN_FAULT);
+	teardown(NULL);
+	setup(NULL);
+}
+
+static void
+test_forged_heads(void **state)
+{
+	struct {
+		struct msg_head h;
+		unsigned char body[600];
+	} p;
+
+	(void)state;
+	/* Every type that a worker may not send to the master, at every plausible size. */
+	for (unsigned t = 0; t < MSG_COUNT + 3; t++) {
+		struct msg_head ok = { .type = (uint16_t)t, .len = 0 };
+		for (unsigned len = 0; len < 600; len += 8) {
+			ok.len = (uint16_t)len;
+			if (msg_allowed(&ok, ROLE_WORKER, ROLE_MASTER, false))
+				continue;
+			if (len > 64 && len % 64 != 0)
+				continue;
+			memset(&p, 0, sizeof(p));
+			p.h = ok;
+			expect_fault(&p, sizeof(p.h) + len, 0);
+		}
+	}
+	/* The reserved word, and a good message with a bad one behind it. */
+	memset(&p, 0, sizeof(p));
+	p.h = (struct msg_head){ .type = MSG_EARLY, .len = sizeof(struct msg_early), .zero = 1 };
+	expect_fault(&p, sizeof(p.h) + sizeof(struct msg_early), 0);
+	unsigned char two[1024] = { 0 };
+	size_t at = early_packet(two, 1);
+	two[at] = MSG_GRANT;
+	two[at + 2] = sizeof(struct msg_grant);
+	expect_fault(two, at + sizeof(struct msg_head) + sizeof(struct msg_grant), 1);
+}
+
+static void
+test_oversized_packet(void **state)
+{
+	unsigned char *p = calloc(1, MSG_PACKET_MAX + 8);
+
+	(void)state;
+	size_t one = early_packet(p, 1);
+	for (size_t at = 0; at + one <= MSG_PACKET_MAX; at += one)
+		early_packet(p + at, 1);
+	expect_fault(p, MSG_PACKET_MAX + 8, 0);
+	free(p);
+}
+
+/* Descriptors where none belong are closed, however many, and end the channel. */
+static void
+test_unexpected_descriptors(void **state)
+{
+	unsigned char p[1024] = { 0 };
+	size_t len = early_packet(p, 1);
+
+	(void)state;
+	for (unsigned n = 1; n <= 4; n++) {
+		unsigned before = open_fds();
+		send_fd(worker, p, len, n);
+		run_for(2);
+		assert_int_equal(got, 0);
+		assert_int_equal(ended, 1);
+		assert_int_equal(end_why, CHAN_FAULT);
+		assert_int_equal(open_fds(), before - 1); /* the channel's own is closed too */
+		teardown(NULL);
+		setup(NULL);
+	}
+}
+
+static void
+test_callback_refuses(void **state)
+{
+	unsigned char p[1024] = { 0 };
+
+	(void)state;
+	refuse_from = 2;
+	send(worker, p, early_packet(p, 5), 0);
+	run_for(2);
+	assert_int_equal(got, 2);
+	assert_int_equal(end_why, CHAN_FAULT);
+}
+
+/* A peer that never reads: sends are taken up to the hard limit, then it is lost; its own messages
+ * are not read meanwhile. */
+static void
+test_peer_that_never_reads(void **state)
+{
+	struct msg_grant g = { .sid = { 1, 1 } };
+	unsigned char p[1024] = { 0 };
+	unsigned long sent = 0;
+
+	(void)state;
+	while (!chan_full(&master)) {
+		assert_int_equal(chan_send(&master, MSG_GRANT, &g, sizeof(g), -1), 0);
+		sent++;
+	}
+	assert_true(sent * sizeof(g) > CHAN_QUEUE_SOFT / 2);
+	run_for(2); /* the socket takes some; fill up again until nothing moves */
+	do
+		while (!chan_full(&master))
+			assert_int_equal(chan_send(&master, MSG_GRANT, &g, sizeof(g), -1), 0);
+	while ((chan_flush(&master), !chan_full(&master)));
+	send(worker, p, early_packet(p, 1), 0);
+	run_for(5);
+	assert_int_equal(got, 0); /* not read: it must read first */
+	while (chan_send(&master, MSG_GRANT, &g, sizeof(g), -1) == 0)
+		sent++;
+	assert_int_equal(errno, ENOBUFS);
+	assert_int_equal(ended, 0); /* never from inside chan_send */
+	run_for(2);
+	assert_int_equal(ended, 1);
+	assert_int_equal(end_why, CHAN_FAULT);
+}
+
+/* Positive control: it reads, and is read again. */
+static void
+test_peer_that_reads_again(void **state)
+{
+	struct msg_grant g = { .sid = { 1, 1 } };
+	unsigned char p[1024] = { 0 };
+	static unsigned char buf[MSG_PACKET_MAX];
+
+	(void)state;
+	do
+		while (!chan_full(&master))
+			assert_int_equal(chan_send(&master, MSG_GRANT, &g, sizeof(g), -1), 0);
+	while ((chan_flush(&master), !chan_full(&master)));
+	send(worker, p, early_packet(p, 1), 0);
+	for (int i = 0; i < 200; i++) {
+		while (recv(worker, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+			;
+		run_for(0);
+	}
+	assert_int_equal(got, 1);
+	assert_int_equal(ended, 0);
+	assert_int_equal(chan_mark(&master), chan_sent(&master));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_good_messages_arrive, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close_after_messages, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_every_truncation_is_a_fault, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_forged_heads, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_oversized_packet, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unexpected_descriptors, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_callback_refuses, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_peer_that_never_reads, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_peer_that_reads_again, setup, teardown),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
