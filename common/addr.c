@@ -85,12 +85,12 @@ prefix_mask(struct prefix *p)
 
 	for (unsigned i = 0; i < sizeof(p->a.b); i++) {
 		unsigned first = i * 8;
-		uint8_t keep = 0xff;
-		if (p->len < first + 8)
-			keep = p->len <= first ? 0 : (uint8_t)(0xff << (first + 8 - p->len));
+		unsigned keep = p->len <= first ? 0 : 0xffu;
+		if (p->len > first && p->len < first + 8)
+			keep = 0xffu << (first + 8 - p->len) & 0xffu;
 		if ((p->a.b[i] & ~keep) != 0)
 			cleared = true;
-		p->a.b[i] &= keep;
+		p->a.b[i] = (uint8_t)(p->a.b[i] & keep);
 	}
 	return cleared;
 }

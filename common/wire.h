@@ -48,7 +48,7 @@ static inline uint16_t
 wire_u16(struct wire *w)
 {
 	const uint8_t *p = wire_take(w, 2);
-	return p != NULL ? (uint16_t)(p[0] << 8 | p[1]) : 0;
+	return p != NULL ? (uint16_t)((unsigned)p[0] << 8 | p[1]) : 0;
 }
 /* Copies a fixed-width struct; zeros if there is not enough. */
 static inline void
