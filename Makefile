@@ -251,5 +251,8 @@ clean:
 
 .PHONY: all unit testbuild check fuzzers fuzzbuild fuzz lint format need-build need-run need-check \
     run install uninstall clean
+# No rules of make's own: one would make master/conf.c from master/conf.y.
+MAKEFLAGS += -r
+.SUFFIXES:
 .SECONDARY:
 .DELETE_ON_ERROR:
