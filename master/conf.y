@@ -1,0 +1,415 @@
+/*
+ * The grammar of the configuration, and what a syntax error says. Actions only hand over to the
+ * setters (conf_set.c and its siblings), which judge values.
+ *
+ * After a syntax error the parser goes on behind the line, or inside a list behind the element, so
+ * that one reading reports every error. Rules end with their line break, so that their action runs
+ * before the next line is read: definitions and includes rely on it.
+ */
+%code requires {
+#include "master/conf_parse.h"
+}
+
+%code {
+#include <string.h>
+
+#include "master/conf_lex.h"
+
+#define YYLLOC_DEFAULT(cur, rhs, n) ((cur) = (n) != 0 ? YYRHSLOC(rhs, 1) : YYRHSLOC(rhs, 0))
+
+static void confyyerror(const CONFYYLTYPE *w, struct conf_parse *ps, const char *what);
+}
+
+%define api.pure full
+%define api.prefix {confyy}
+%define api.token.prefix {T_}
+%define api.location.type {struct conf_where}
+%define parse.error custom
+%define parse.lac full
+%locations
+%param {struct conf_parse *ps}
+%expect 0
+
+%union {
+	struct conf_item *item;
+	struct conf_items *list;
+	unsigned number;
+}
+
+%token <item> WORD "a name or value"
+%token <item> STRING "a quoted string"
+%token <item> MACRO "NAME = VALUE"
+%token <item> TABLE_NAME "<table>"
+%token NL "the end of the line"
+%token BREAK "a line break"
+%token <item> ANY "any" AUTH "auth" BLOCK "block" CHROOT "chroot" CONNECT "connect"
+%token <item> DIRECTORY "directory" DROP "drop" EGRESS "egress" FACILITY "facility" FILE "file"
+%token <item> FORMAT "format" FREEBIND "freebind" FROM "from" GROUP "group"
+%token <item> HALF_CLOSED "half-closed" HANDSHAKE "handshake" IDLE "idle" INCLUDE "include"
+%token <item> JSON "json" LIMIT "limit" LISTEN "listen" LOG "log" LOGFMT "logfmt" NAT64 "nat64"
+%token <item> NONE "none" OFF "off" ON "on" OVERFLOW "overflow" PAM "pam" PASS "pass"
+%token <item> PASSWORD "password" PER "per" PORT "port" PREFER "prefer" PROCESS "process"
+%token <item> REFUSE "refuse" REQUIRE "require" RESOLVER "resolver" RUN "run" SANDBOX "sandbox"
+%token <item> SESSIONS "sessions" SOCKET "socket" STDERR "stderr" SYSLOG "syslog" TABLE "table"
+%token <item> TIMEOUT "timeout" TO "to" TRY "try" UID "uid" UPDATE "update" USER "user"
+%token <item> WORKER "worker" WORKERS "workers"
+
+%type <item> name role layer address target server command method timeout_word
+%type <list> names words word_items address_list address_items targets target_items
+%type <list> servers server_items commands command_items methods method_items prefixes
+%type <number> freebind mode
+%type <item> opt_port
+
+%%
+
+config
+	: %empty
+	| config line
+	;
+
+line
+	: NL
+	| statement NL			{ yyerrok; }
+	| rule NL			{ conf_rule_end(ps); }
+	| MACRO '=' name NL		{ conf_lex_define(ps, $1, $3); }
+	| INCLUDE name NL		{ conf_lex_include(ps, &@1, $2); }
+	| error NL			{ conf_rule_abandon(ps); yyerrok; }
+	;
+
+statement
+	: LISTEN ON names opt_port freebind	{ conf_set_listen(ps, &@1, $3, $4, $5 != 0); }
+	| WORKERS name			{ conf_set_workers(ps, &@1, $2); }
+	| PROCESS process_begin process_options
+	| RUN DIRECTORY name		{ conf_set_run_directory(ps, &@1, $3); }
+	| EGRESS FROM names {
+		if (conf_once(ps, ONCE_EGRESS, &@1, "egress from"))
+			conf_set_egress(ps, $3, &ps->conf->egress);
+	}
+	| RESOLVER servers		{ conf_set_resolver(ps, &@1, $2); }
+	| AUTH PASSWORD FILE name	{ conf_set_auth_file(ps, &@1, $4); }
+	| AUTH PASSWORD PAM name	{ conf_set_auth_pam(ps, &@1, $4); }
+	| AUTH PREFER methods		{ conf_set_prefer(ps, &@1, $3); }
+	| GROUP name words		{ conf_set_group(ps, &@1, $2, $3); }
+	| LOG log_kind log_options	{ conf_log_end(ps); }
+	| LOG UPDATE name		{ conf_log_update(ps, &@1, $3); }
+	| LOG OVERFLOW REFUSE		{ conf_log_overflow(ps, &@1, false); }
+	| LOG OVERFLOW DROP		{ conf_log_overflow(ps, &@1, true); }
+	| TIMEOUT			{ ps->timeouts = &ps->conf->timeouts; }
+	  timeouts
+	| LIMIT limits
+	| SANDBOX layer mode		{ conf_set_sandbox(ps, &@1, $2, (enum layer_mode)$3); }
+	| NAT64 prefixes		{ conf_set_nat64(ps, $2); }
+	| TABLE TABLE_NAME address_list	{ conf_table_inline(ps, $2, $3); }
+	| TABLE TABLE_NAME FILE name	{ conf_table_file(ps, $2, $4); }
+	;
+
+/* --- lists: an element, or elements in braces; some also elements with commas between --- */
+
+sep	: ',' breaks			{ yyerrok; }
+	| BREAK				{ yyerrok; }
+	| BREAK ',' breaks		{ yyerrok; }
+	;
+breaks	: %empty
+	| BREAK
+	;
+open	: '{' breaks
+	;
+close	: '}'				{ yyerrok; }
+	| sep '}'			{ yyerrok; }
+	;
+
+name	: WORD
+	| STRING
+	;
+
+/* With commas alone too. */
+names	: name				{ $$ = conf_list(ps, $1); }
+	| names ',' name		{ STAILQ_INSERT_TAIL($1, $3, entry); $$ = $1; }
+	| open word_items close		{ $$ = $2; }
+	;
+/* Braces only: in a rule, where the next criterion follows. */
+words	: name				{ $$ = conf_list(ps, $1); }
+	| open word_items close		{ $$ = $2; }
+	;
+word_items
+	: name				{ $$ = conf_list(ps, $1); }
+	| word_items sep name		{ STAILQ_INSERT_TAIL($1, $3, entry); $$ = $1; }
+	| error				{ $$ = conf_list(ps, NULL); }
+	| word_items sep error
+	| word_items error
+	;
+
+prefixes: names
+	;
+
+address	: name
+	| '!' name			{ $2->negated = true; $$ = $2; }
+	;
+address_list
+	: open address_items close	{ $$ = $2; }
+	;
+address_items
+	: address			{ $$ = conf_list(ps, $1); }
+	| address_items sep address	{ STAILQ_INSERT_TAIL($1, $3, entry); $$ = $1; }
+	| error				{ $$ = conf_list(ps, NULL); }
+	| address_items sep error
+	| address_items error
+	;
+
+target	: address
+	| TABLE_NAME
+	| ANY
+	;
+targets	: target			{ $$ = conf_list(ps, $1); }
+	| open target_items close	{ $$ = $2; }
+	;
+target_items
+	: target			{ $$ = conf_list(ps, $1); }
+	| target_items sep target	{ STAILQ_INSERT_TAIL($1, $3, entry); $$ = $1; }
+	| error				{ $$ = conf_list(ps, NULL); }
+	| target_items sep error
+	| target_items error
+	;
+
+server	: name
+	| name PORT name		{ $1->port = $3; $$ = $1; }
+	;
+servers	: server			{ $$ = conf_list(ps, $1); }
+	| servers ',' server		{ STAILQ_INSERT_TAIL($1, $3, entry); $$ = $1; }
+	| open server_items close	{ $$ = $2; }
+	;
+server_items
+	: server			{ $$ = conf_list(ps, $1); }
+	| server_items sep server	{ STAILQ_INSERT_TAIL($1, $3, entry); $$ = $1; }
+	| error				{ $$ = conf_list(ps, NULL); }
+	| server_items sep error
+	| server_items error
+	;
+
+command	: CONNECT
+	;
+commands: command			{ $$ = conf_list(ps, $1); }
+	| commands ',' command		{ STAILQ_INSERT_TAIL($1, $3, entry); $$ = $1; }
+	| open command_items close	{ $$ = $2; }
+	;
+command_items
+	: command			{ $$ = conf_list(ps, $1); }
+	| command_items sep command	{ STAILQ_INSERT_TAIL($1, $3, entry); $$ = $1; }
+	| error				{ $$ = conf_list(ps, NULL); }
+	| command_items sep error
+	| command_items error
+	;
+
+method	: PASSWORD
+	| NONE
+	;
+methods	: method			{ $$ = conf_list(ps, $1); }
+	| methods ',' method		{ STAILQ_INSERT_TAIL($1, $3, entry); $$ = $1; }
+	| open method_items close	{ $$ = $2; }
+	;
+method_items
+	: method			{ $$ = conf_list(ps, $1); }
+	| method_items sep method	{ STAILQ_INSERT_TAIL($1, $3, entry); $$ = $1; }
+	| error				{ $$ = conf_list(ps, NULL); }
+	| method_items sep error
+	| method_items error
+	;
+
+/* --- parts of statements --- */
+
+opt_port: %empty			{ $$ = NULL; }
+	| PORT name			{ $$ = $2; }
+	;
+freebind: %empty			{ $$ = 0; }
+	| FREEBIND			{ $$ = 1; }
+	;
+
+role	: WORKER
+	| RESOLVER
+	| PASSWORD
+	| PAM
+	;
+process_begin
+	: role				{ conf_process_begin(ps, &@1, $1); }
+	;
+process_options
+	: process_option
+	| process_options process_option
+	;
+process_option
+	: UID name			{ conf_process_uid(ps, $2); }
+	| CHROOT name			{ conf_process_chroot(ps, $2); }
+	;
+
+log_kind: SYSLOG			{ conf_log_begin(ps, &@1, LOGTO_SYSLOG, NULL); }
+	| FILE name			{ conf_log_begin(ps, &@1, LOGTO_FILE, $2); }
+	| STDERR			{ conf_log_begin(ps, &@1, LOGTO_STDERR, NULL); }
+	;
+log_options
+	: %empty
+	| log_options log_option
+	;
+log_option
+	: FACILITY name			{ conf_log_facility(ps, $2); }
+	| SOCKET name			{ conf_log_socket(ps, $2); }
+	| FORMAT LOGFMT			{ conf_log_format(ps, &@1, FORMAT_LOGFMT); }
+	| FORMAT JSON			{ conf_log_format(ps, &@1, FORMAT_JSON); }
+	;
+
+/* In ps->timeouts: the defaults or those of a rule. */
+timeouts: timeout
+	| open timeout_items close
+	;
+timeout_items
+	: timeout
+	| timeout_items sep timeout
+	| error
+	| timeout_items sep error
+	| timeout_items error
+	;
+timeout	: timeout_word name		{ conf_set_timeout(ps, $1, $2); }
+	;
+timeout_word
+	: HANDSHAKE
+	| CONNECT
+	| IDLE
+	| HALF_CLOSED
+	;
+
+limits	: limit
+	| open limit_items close
+	;
+limit_items
+	: limit
+	| limit_items sep limit
+	| error
+	| limit_items sep error
+	| limit_items error
+	;
+limit	: SESSIONS name			{ conf_set_limit(ps, &@1, false, $2); }
+	| SESSIONS PER USER name	{ conf_set_limit(ps, &@1, true, $4); }
+	;
+
+layer	: WORD
+	| CHROOT
+	| UID
+	;
+mode	: REQUIRE			{ $$ = LAYER_REQUIRE; }
+	| TRY				{ $$ = LAYER_TRY; }
+	| OFF				{ $$ = LAYER_OFF; }
+	;
+
+/* --- rules --- */
+
+rule	: action rule_log rule_commands criteria
+	;
+action	: PASS				{ conf_rule_begin(ps, &@1, true); }
+	| BLOCK				{ conf_rule_begin(ps, &@1, false); }
+	;
+rule_log: %empty
+	| LOG				{ ps->rule->rule->log = true; }
+	;
+rule_commands
+	: %empty
+	| commands			{ conf_rule_commands(ps, $1); }
+	;
+criteria: %empty
+	| criteria criterion
+	;
+criterion
+	: FROM targets {
+		if (conf_rule_criterion(ps, GIVEN_FROM, $1))
+			STAILQ_CONCAT(&ps->rule->from, $2);
+	}
+	| TO targets {
+		if (conf_rule_criterion(ps, GIVEN_TO, $1))
+			STAILQ_CONCAT(&ps->rule->to, $2);
+	}
+	| PORT words {
+		if (conf_rule_criterion(ps, GIVEN_PORT, $1))
+			conf_rule_ports(ps, $2);
+	}
+	| USER words {
+		if (conf_rule_criterion(ps, GIVEN_USER, $1))
+			conf_names(ps, $2, "user", &ps->rule->rule->users);
+	}
+	| GROUP words {
+		if (conf_rule_criterion(ps, GIVEN_GROUP, $1))
+			conf_names(ps, $2, "group", &ps->rule->rule->groups);
+	}
+	| AUTH methods {
+		if (conf_rule_criterion(ps, GIVEN_AUTH, $1))
+			conf_rule_methods(ps, $2);
+	}
+	| EGRESS FROM names {
+		if (conf_rule_criterion(ps, GIVEN_EGRESS, $1))
+			conf_set_egress(ps, $3, &ps->rule->rule->egress);
+	}
+	| TIMEOUT			{ ps->timeouts = &ps->rule->rule->timeouts; }
+	  timeouts
+	;
+
+%%
+
+/* Words that the parser would have taken, for people: "a, b or c". */
+static const char *
+expected(const yypcontext_t *ctx, struct conf_parse *ps, const struct conf_item *got,
+    const char **near, bool *words)
+{
+	yysymbol_kind_t kinds[YYNTOKENS];
+	int n = yypcontext_expected_tokens(ctx, kinds, YYNTOKENS), kept = 0;
+	bool plain = false, begin = false;
+	const char *out = "";
+
+	for (int i = 0; i < n; i++) {
+		plain = plain || kinds[i] == YYSYMBOL_WORD;
+		begin = begin || kinds[i] == YYSYMBOL_MACRO;
+	}
+	for (int i = 0; i < n; i++) {
+		bool implied = (kinds[i] == YYSYMBOL_STRING && plain) || (kinds[i] == YYSYMBOL_NL && begin);
+
+		if (kinds[i] != YYSYMBOL_YYEOF && kinds[i] != YYSYMBOL_YYerror && !implied)
+			kinds[kept++] = kinds[i];
+	}
+	for (int i = 0; i < kept; i++) {
+		const char *s = yysymbol_name(kinds[i]);
+
+		if (conf_near(got->s, s))
+			*near = s;
+		*words = *words || kinds[i] >= YYSYMBOL_ANY;
+		out = conf_sprintf(ps, "%s%s%s", out, i == 0 ? "" : i + 1 == kept ? " or " : ", ", s);
+	}
+	return out;
+}
+
+static int
+yyreport_syntax_error(const yypcontext_t *ctx, struct conf_parse *ps)
+{
+	const struct conf_item *got = ps->lex.item;
+	const struct conf_where *w = yypcontext_location(ctx);
+	bool words = false; /* of the language, expected */
+	const char *near = NULL, *want = expected(ctx, ps, got, &near, &words);
+	const char *what = conf_show(ps, got);
+
+	conf_lex_spoil(ps);
+	if (got->token == T_NL)
+		conf_error(ps, w, "the line ends too early, expected %s", want);
+	else if (got->token == T_BREAK)
+		conf_error(ps, w, "a list has nothing in it, expected %s", want);
+	else if (got->token == T_WORD && conf_word_later(got->s))
+		conf_error(ps, w, "%s is not in this version, expected %s", what, want);
+	else if (near != NULL)
+		conf_error(ps, w, "unknown word %s, expected %s; did you mean %s?", what, want, near);
+	else if (got->token == T_WORD && words)
+		conf_error(ps, w, "unknown word %s, expected %s", what, want);
+	else
+		conf_error(ps, w, "unexpected %s, expected %s", what, want);
+	return 0;
+}
+
+/* Only memory: syntax errors are reported above. */
+static void
+confyyerror(const CONFYYLTYPE *w, struct conf_parse *ps, const char *what)
+{
+	conf_error(ps, w, "%s, expected a shorter configuration", what);
+}

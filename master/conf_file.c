@@ -1,0 +1,62 @@
+/*
+ * Files that the configuration names. Only regular ones are read, so that a reload cannot be made
+ * to wait for the other end of a pipe.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "master/conf_parse.h"
+
+char *
+conf_slurp(const char *path, size_t *len)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), saved;
+	struct stat st;
+	char *text = NULL;
+	size_t have = 0;
+	ssize_t n;
+
+	if (fd == -1)
+		return NULL;
+	if (fstat(fd, &st) == -1)
+		goto fail;
+	if (!S_ISREG(st.st_mode)) {
+		errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+		goto fail;
+	}
+	if (st.st_size < 0 || (uintmax_t)st.st_size > CONF_FILE_MAX) {
+		errno = EFBIG;
+		goto fail;
+	}
+	if ((text = malloc((size_t)st.st_size + 1)) == NULL)
+		goto fail;
+	while (have < (size_t)st.st_size &&
+	       (n = read(fd, text + have, (size_t)st.st_size - have)) != 0) {
+		if (n == -1 && errno != EINTR)
+			goto fail;
+		have += n > 0 ? (size_t)n : 0;
+	}
+	close(fd);
+	*len = have;
+	return text;
+fail:
+	saved = errno;
+	free(text);
+	close(fd);
+	errno = saved;
+	return NULL;
+}
+
+const char *
+conf_beside(struct conf_parse *ps, const struct conf_where *w, const char *path)
+{
+	const char *slash = strrchr(w->file, '/');
+
+	if (path[0] == '/' || slash == NULL)
+		return path;
+	return conf_sprintf(ps, "%.*s/%s", (int)(slash - w->file), w->file, path);
+}
