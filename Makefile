@@ -228,6 +228,8 @@ CONFFILES = \
 install: all
 	@set -- $(INSTALLED); while [ $$# -gt 0 ]; do \
 	  install -D -m $$1 $$2 "$(DESTDIR)$$3" || exit 1; shift 3; done
+	@sed -i -e 's|/usr/sbin/|$(SBINDIR)/|' -e 's|/etc/sallyport/|$(CONFDIR)/|' \
+	  "$(DESTDIR)$(UNITDIR)/sallyport.service"
 	@set -- $(CONFFILES); while [ $$# -gt 0 ]; do \
 	  if [ -e "$(DESTDIR)$$3" ]; then echo "kept: $(DESTDIR)$$3"; \
 	  else install -D -m $$1 $$2 "$(DESTDIR)$$3" || exit 1; fi; shift 3; done
