@@ -64,8 +64,7 @@ $(O)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
-# The grammar (master/conf.y) becomes C in the build folder; make's own rule would write it over conf.c.
-%.c: %.y
+# The grammar (master/conf.y) becomes C in the build folder.
 $(B)/gen/master/conf_grammar.c $(B)/gen/master/conf_grammar.h &: master/conf.y
 	@mkdir -p $(B)/gen/master
 	bison -Wall -Werror -d -o $(B)/gen/master/conf_grammar.c $<
