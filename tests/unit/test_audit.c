@@ -176,6 +176,37 @@ test_longest(void **state)
 	assert_true(parse_logfmt(line, &got));
 }
 
+/* The longest record of a client's making passes through rsyslog's default of 8 KiB a message. */
+static void
+test_longest_of_a_client(void **state)
+{
+	static const struct addrport longest = {
+		.a = { .family = ADDR_V6,
+		    .b = { 0x20, 1, 0xd, 0xb8, 17, 17, 17, 17, 17, 17, 17, 17, 17, 17, 17, 17 } },
+		.port = 65535
+	};
+	static char octets[AUDIT_OCTETS_MAX];
+	struct audit_rec r;
+
+	(void)state;
+	audit_begin(&r, EVENT_REFUSED);
+	for (enum audit_field i = 0; i < FIELD_COUNT; i++)
+		audit_num(&r, i, UINT64_MAX); /* those of another kind follow */
+#define FOR_S(f)
+#define FOR_N(f)
+#define FOR_W(f)               audit_word(&r, f, "1122334455667788-4294967295-4294967295-4294967295");
+#define FOR_A(f)               audit_addr(&r, f, &longest);
+#define X(id, key, kind, help) FOR_##kind(id)
+	AUDIT_FIELDS(X)
+#undef X
+	audit_str(&r, FIELD_USER, octets, USER_MAX);
+	audit_str(&r, FIELD_ASKED, octets, NAME_MAX_LEN + 6);
+	audit_str(&r, FIELD_RULE, octets, 127);
+	audit_str(&r, FIELD_FILE, octets, 0);
+	audit_str(&r, FIELD_DETAIL, octets, 32);
+	assert_true(audit_format(&r, FORMAT_JSON, UINT64_MAX, line, sizeof(line)) < 8000);
+}
+
 /* A buffer too small cuts, and is never passed. */
 static void
 test_small_buffer(void **state)
@@ -251,6 +282,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(test_injection),
 		cmocka_unit_test(test_exact_lines),
 		cmocka_unit_test(test_longest),
+		cmocka_unit_test(test_longest_of_a_client),
 		cmocka_unit_test(test_small_buffer),
 		cmocka_unit_test(test_man_page),
 		cmocka_unit_test(test_names_differ),
