@@ -27,11 +27,13 @@ static struct {
 	struct job_list idle; /* the loop's own */
 
 	pthread_mutex_t lock;
-	pthread_cond_t work;
+	pthread_cond_t work, begun;
+	unsigned running; /* threads that have come to thread_main */
 	struct job_list todo, finished;
 } pool = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.work = PTHREAD_COND_INITIALIZER,
+	.begun = PTHREAD_COND_INITIALIZER,
 };
 
 /* All octets are looked at, whatever they are. */
@@ -78,6 +80,10 @@ thread_main(void *arg)
 	struct crypt_data *d = arg;
 	const uint64_t one = 1;
 
+	pthread_mutex_lock(&pool.lock);
+	pool.running++;
+	pthread_cond_signal(&pool.begun);
+	pthread_mutex_unlock(&pool.lock);
 	for (;;) {
 		struct pool_job *j;
 
@@ -158,6 +164,11 @@ pool_threads(void)
 		error = pthread_create(&t, &attr, thread_main, &pool.data[i]);
 		TAILQ_INSERT_TAIL(&pool.idle, &pool.job[i], entry);
 	}
+	/* A thread's own start makes system calls that the filter, which comes next, refuses. */
+	pthread_mutex_lock(&pool.lock);
+	while (error == 0 && pool.running < pool.threads)
+		pthread_cond_wait(&pool.begun, &pool.lock);
+	pthread_mutex_unlock(&pool.lock);
 	pthread_attr_destroy(&attr);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	errno = error;

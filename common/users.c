@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define USERS_COUNT_MAX (1u << 20) /* users; each takes about 700 octets of memory */
@@ -234,27 +233,38 @@ read_digits(const char *p, size_t n, int *out)
 	return true;
 }
 
-/* The end of the day YYYY-MM-DD (UTC): the first second at which the account no longer serves. */
+static bool
+leap_year(int y)
+{
+	return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+}
+
+/*
+ * The end of the day YYYY-MM-DD (UTC): the first second at which the account no longer serves. Not
+ * by timegm(3), which opens the time zone's file, and authd's sandbox has no files.
+ */
 static int
 read_expires(struct field f, int64_t *out)
 {
-	struct tm tm = { 0 }, back;
+	static const int lengths[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
 	int year, month, day;
 
 	*out = 0;
 	if (f.len == 0)
 		return 0;
 	if (f.len != EXPIRES_LEN || f.p[4] != '-' || f.p[7] != '-' || !read_digits(f.p, 4, &year) ||
-	    !read_digits(f.p + 5, 2, &month) || !read_digits(f.p + 8, 2, &day) || year < 1970)
+	    !read_digits(f.p + 5, 2, &month) || !read_digits(f.p + 8, 2, &day) || year < 1970 ||
+	    month < 1 || month > 12 || day < 1)
 		return -1;
-	tm.tm_year = year - 1900;
-	tm.tm_mon = month - 1;
-	tm.tm_mday = day;
-	time_t t = timegm(&tm);
-	if (gmtime_r(&t, &back) == NULL || back.tm_year != year - 1900 ||
-	    back.tm_mon != month - 1 || back.tm_mday != day)
+	bool leap_day = month == 2 && leap_year(year);
+	if (day > lengths[month - 1] + leap_day)
 		return -1;
-	*out = (int64_t)t + DAY_SECONDS;
+	int64_t days = day;
+	for (int y = 1970; y < year; y++)
+		days += leap_year(y) ? 366 : 365;
+	for (int m = 1; m < month; m++)
+		days += lengths[m - 1] + (m == 2 && leap_year(year));
+	*out = days * DAY_SECONDS;
 	return 0;
 }
 
