@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "master/early.h"
+#include "tests/unit/turns.h"
 
 static char path[64];
 static char text[8 << 20];
@@ -67,22 +68,11 @@ teardown(void **state)
 	return unlink(path);
 }
 
-static struct deadline turn_end;
-
-static void
-on_turn_end(struct deadline *d)
-{
-	(void)d;
-	loop_stop(loop);
-}
-
 static void
 skip_s(long s)
 {
 	skipped_s += s;
-	turn_end.cb = on_turn_end;
-	deadline_arm(loop, &turn_end, 5);
-	loop_run(loop);
+	turns_run(loop, 5);
 }
 
 static struct msg_early

@@ -22,6 +22,7 @@
 #include <cmocka.h>
 
 #include "master/log.h"
+#include "tests/unit/turns.h"
 
 static char dir[64], sock_path[80], file_path[80], old_path[80];
 static struct loop *loop;
@@ -98,24 +99,6 @@ daemon_read(int fd, char *buf, size_t size)
 		return false;
 	buf[n] = '\0';
 	return true;
-}
-
-static struct deadline turn_end;
-
-static void
-on_turn_end(struct deadline *d)
-{
-	(void)d;
-	loop_stop(loop);
-}
-
-static void
-run_for(unsigned ms)
-{
-	turn_end.cb = on_turn_end;
-	deadline_arm(loop, &turn_end, ms);
-	loop_run(loop);
-	deadline_disarm(&turn_end);
 }
 
 static void
@@ -209,7 +192,7 @@ test_syslog_restart(void **state)
 		record(lg, EVENT_NOTICE, 2, 0);
 		fd = daemon_start();
 		if (round == 0)
-			run_for(700); /* by the deadline */
+			turns_run(loop, 700); /* by the deadline */
 		else
 			record(lg, EVENT_NOTICE, 3, 0); /* at the next record */
 		for (int i = 0; i < (round == 0 ? 2 : 3); i++) {
@@ -244,7 +227,7 @@ check_full(enum audit_event e, bool drop, bool refuses)
 	}
 	assert_int_equal(refused, refuses);
 	for (int quiet = 0; quiet < 20;) {
-		run_for(5);
+		turns_run(loop, 5);
 		quiet++;
 		while (daemon_read(fd, buf, sizeof(buf))) {
 			quiet = 0;
@@ -304,7 +287,7 @@ test_capped_leave_room(void **state)
 		record(lg, EVENT_AUTH_FAILED, i, 500);
 	record(lg, EVENT_CLOSE, 4711, 0);
 	for (int i = 0; i < 100 && !found; i++) {
-		run_for(5);
+		turns_run(loop, 5);
 		while (daemon_read(fd, buf, sizeof(buf)))
 			found = found || strstr(buf, "event=session-close") != NULL;
 	}
@@ -407,7 +390,7 @@ test_file_full(void **state)
 	record(lg, EVENT_NOTICE, 3, 10);
 	assert_int_equal(read_file(file_path, buf, sizeof(buf)), one + one / 2); /* the control */
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
-	run_for(700);
+	turns_run(loop, 700);
 	read_file(file_path, buf, sizeof(buf));
 	assert_int_equal(count_lines(buf), 3);
 	for (uint64_t i = 1; i <= 3; i++) {
@@ -512,7 +495,7 @@ test_several(void **state)
 	read_file(old_path, buf, sizeof(buf));
 	assert_true(number_of(buf, "\"seq\":") == 3);
 	int fd = daemon_start(); /* what had waited for it was kept */
-	run_for(700);
+	turns_run(loop, 700);
 	for (uint64_t i = 1; i <= 3; i++) {
 		assert_true(daemon_read(fd, buf, sizeof(buf)));
 		assert_true(number_of(buf, "seq=") == i);
@@ -546,7 +529,7 @@ test_stderr_stuck(void **state)
 	fcntl(fd[0], F_SETFL, O_NONBLOCK);
 	for (int i = 0; i < 50; i++) {
 		ssize_t r;
-		run_for(2);
+		turns_run(loop, 2);
 		while ((r = read(fd[0], buf + n, sizeof(buf) - 1 - n)) > 0)
 			n += (size_t)r;
 	}
