@@ -50,6 +50,16 @@ children_new(struct loop *l, const char *libexec, const struct children_ops *ops
 	return f;
 }
 
+void
+children_free(struct children *f)
+{
+	if (f == NULL)
+		return;
+	for (unsigned i = 0; i < f->n; i++)
+		free(f->all[i]);
+	free(f);
+}
+
 /* In the forked child: only async-signal-safe calls until exec. */
 static _Noreturn void
 become(const char *path, const char *name, int sock)

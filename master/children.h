@@ -52,6 +52,8 @@ struct children_ops {
 struct children *children_new(
     struct loop *l, const char *libexec, const struct children_ops *ops, void *arg);
 
+void children_free(struct children *f); /* none is running any more */
+
 /* Makes exactly n of a role wanted: spawns those that are missing (0, or -1 with errno if a spawn
  * failed at once), stops those too many. */
 int children_want(struct children *f, enum role role, unsigned n);

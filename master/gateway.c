@@ -350,6 +350,8 @@ finish(struct gateway *g, bool served)
 	own_close();
 	watch_free(g->watch);
 	listeners_free(g->listeners);
+	policies_free(g->policies);
+	children_free(g->children);
 	if (g->made_run_directory || served)
 		rundir_remove(g->conf->run_directory, g->made_run_directory);
 	conf_free(g->conf);

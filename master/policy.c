@@ -50,6 +50,20 @@ policy_free(struct policy *v)
 	free(v);
 }
 
+void
+policies_free(struct policies *p)
+{
+	struct policy *v;
+
+	if (p == NULL)
+		return;
+	while ((v = LIST_FIRST(&p->all)) != NULL) {
+		LIST_REMOVE(v, entry);
+		policy_free(v);
+	}
+	free(p);
+}
+
 static int
 keep_rules(struct policy *v, const struct conf *c)
 {

@@ -15,6 +15,7 @@
 struct policies;
 
 struct policies *policies_new(void);
+void policies_free(struct policies *p);
 
 /* Builds and seals the next version from a configuration. 0, or -1 with errno: the last one stays.
  */
