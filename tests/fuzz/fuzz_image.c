@@ -1,0 +1,63 @@
+/*
+ * A policy image: whatever image_check takes, no look-up and no evaluation reads outside it. Magic
+ * and size are set right, so that the rest is reached.
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/rules.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Addresses and names come from the image's own end, where the fuzzer can reach them. */
+static void
+evaluate(const struct image *img, const uint8_t *tail, size_t n)
+{
+	struct query q = { .method = METHOD_PASSWORD, .command = COMMAND_CONNECT, .port = 443 };
+	uint32_t rule;
+
+	q.source.family = ADDR_V4;
+	q.target.family = tail[0] % 2 ? ADDR_V4 : ADDR_V6;
+	memcpy(q.source.b, tail, 4);
+	memcpy(q.target.b, tail, q.target.family == ADDR_V4 ? 4 : 16);
+	q.user = q.groups = q.name = tail;
+	q.user_len = n < 5 ? n : 5;
+	q.groups_len = q.name_len = n;
+	for (q.known = 0; q.known <= KNOW_ALL; q.known++) {
+		enum rules_answer a = rules_eval(img, &q, &rule);
+		if (rule != RULE_NONE && rules_rule(img, rule) == NULL)
+			abort();
+		if (q.known == KNOW_ALL && a == RULES_MAYBE)
+			abort();
+	}
+	rules_method(img, &q.source, UINT32_MAX);
+	image_host(img, tail, n);
+	image_own(img, &q.target);
+	for (uint32_t i = 0; i <= img->tables.n && i < 64; i++) {
+		image_table_lookup(img, i, &q.source);
+		image_table_lookup(img, i, &q.target);
+	}
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct image head;
+
+	if (size < sizeof(head))
+		return 0;
+	uint8_t *block = malloc(size);
+	if (block == NULL)
+		return 0;
+	memcpy(block, data, size);
+	memcpy(&head, block, sizeof(head));
+	head.magic = IMAGE_MAGIC;
+	head.size = (uint32_t)size;
+	memcpy(block, &head, sizeof(head));
+	if (image_check(block, size) == 0)
+		evaluate((const struct image *)(const void *)block, block + size - 24, 24);
+	free(block);
+	return 0;
+}
