@@ -1,6 +1,7 @@
 /*
  * Audit records: made of typed fields, formatted as one line of logfmt or JSON; and the same tables
- * printed for sallyport-audit(7). Owns the format; trusts none of the octets in a field of kind S.
+ * printed for sallyport-audit(7). Owns the format; trusts none of the octets in a field of kind S
+ * or T.
  */
 #include "master/audit.h"
 
@@ -10,7 +11,7 @@
 #include "common/msg.h"
 #include "master/escape.h"
 
-enum kind { KIND_S, KIND_W, KIND_N, KIND_A };
+enum kind { KIND_S, KIND_T, KIND_W, KIND_N, KIND_A };
 
 static const struct {
 	const char *key;
@@ -39,6 +40,7 @@ static const struct {
 enum {
 	LONGEST_KEY = 16,
 	LONGEST_S = LONGEST_KEY + AUDIT_OCTETS_MAX * 6,
+	LONGEST_T = LONGEST_S,
 	LONGEST_W = LONGEST_KEY + WORD_MAX * 6,
 	LONGEST_N = LONGEST_KEY + 20,
 	LONGEST_A = LONGEST_KEY + ADDR_TEXT,
@@ -109,7 +111,7 @@ format_time(uint64_t ms, char *buf, size_t size)
 }
 
 static void
-put_text(struct text *t, enum conf_log_format f, const void *octets, size_t len)
+put_text(struct text *t, enum conf_log_format f, const void *octets, size_t len, uint8_t lowest)
 {
 	if (f == FORMAT_LOGFMT && escape_plain(octets, len)) {
 		text_octets(t, octets, len);
@@ -117,9 +119,9 @@ put_text(struct text *t, enum conf_log_format f, const void *octets, size_t len)
 	}
 	text_string(t, "\"");
 	if (f == FORMAT_JSON)
-		escape_json(t, octets, len);
+		escape_json(t, octets, len, lowest);
 	else
-		escape_logfmt(t, octets, len);
+		escape_logfmt(t, octets, len, lowest);
 	text_string(t, "\"");
 }
 
@@ -145,7 +147,10 @@ put_field(struct text *t, enum conf_log_format f, const struct audit_rec *r, enu
 		break;
 	case KIND_S:
 	case KIND_W: /* quoted too if it should ever need it */
-		put_text(t, f, r->v[i].p, r->v[i].len);
+		put_text(t, f, r->v[i].p, r->v[i].len, 0x21);
+		break;
+	case KIND_T:
+		put_text(t, f, r->v[i].p, r->v[i].len, 0x20);
 		break;
 	}
 }
@@ -225,6 +230,7 @@ print_fields(FILE *out)
 {
 	static const char *const kind[] = {
 		[KIND_S] = "octets",
+		[KIND_T] = "text",
 		[KIND_W] = "word",
 		[KIND_N] = "number",
 		[KIND_A] = "address",

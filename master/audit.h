@@ -22,9 +22,9 @@
 #include "master/conf.h"
 
 /* X(FIELD, key, kind, what it says): in the order in which they stand in a line. Kinds: S octets
- * (quoted where they hold anything but letters, digits and ._:/@+-, or nothing), W a word of the
- * gateway's own, N a number, A address and port. Every record begins with event=, seq= and time=.
- */
+ * (quoted where they hold anything but letters, digits and ._:/@+-, or nothing), T likewise, but a
+ * space stands for itself: words for people, never a client's; W a word of the gateway's own, N a
+ * number, A address and port. Every record begins with event=, seq= and time=. */
 #define AUDIT_FIELDS(X)                                                                            \
 	X(FIELD_ID, "id", W, "session: instance-worker-slot-generation, never reused")             \
 	X(FIELD_WORKER, "worker", N, "spawn number of the worker")                                 \
@@ -47,7 +47,7 @@
 	X(FIELD_COUNT_, "count", N, "how many events this record stands for")                      \
 	X(FIELD_VERSION, "version", N, "version of the policy in force")                           \
 	X(FIELD_FILE, "file", S, "configuration or log file")                                      \
-	X(FIELD_DETAIL, "detail", S, "further words")
+	X(FIELD_DETAIL, "detail", T, "further words")
 
 enum audit_field {
 #define X(id, key, kind, help) id,
@@ -93,7 +93,7 @@ struct audit_rec {
 	int severity;     /* raised by `log` on a rule; starts as the table's */
 	uint64_t time_ms; /* CLOCK_REALTIME; 0: log_record stamps it */
 	struct {
-		const void *p; /* S, W: octets; A: struct addrport */
+		const void *p; /* S, T, W: octets; A: struct addrport */
 		size_t len;
 		uint64_t n;
 	} v[FIELD_COUNT];
@@ -108,7 +108,7 @@ void audit_addr(struct audit_rec *r, enum audit_field f, const struct addrport *
 /* Nothing is copied: all that is given must stay until the record is written. An address of family
  * ADDR_NONE is left out. */
 
-/* Octets of one S value; and of a line: every record fits, with all of its fields escaped. */
+/* Octets of one S or T value; and of a line: every record fits, with all of its fields escaped. */
 #define AUDIT_OCTETS_MAX 512
 #define AUDIT_LINE_MAX   20480
 

@@ -63,10 +63,10 @@ escape_plain(const void *octets, size_t len)
 
 /* `before` and two hexadecimal digits stand for each octet that may not stand for itself. */
 static void
-escape_by_number(struct text *t, const uint8_t *p, size_t len, const char *before)
+escape_by_number(struct text *t, const uint8_t *p, size_t len, uint8_t lowest, const char *before)
 {
 	for (size_t i = 0; i < len; i++) {
-		if (p[i] >= 0x21 && p[i] <= 0x7e && p[i] != '"' && p[i] != '\\')
+		if (p[i] >= lowest && p[i] <= 0x7e && p[i] != '"' && p[i] != '\\')
 			text_octets(t, &p[i], 1);
 		else
 			text_format(t, "%s%02x", before, p[i]);
@@ -74,13 +74,13 @@ escape_by_number(struct text *t, const uint8_t *p, size_t len, const char *befor
 }
 
 void
-escape_logfmt(struct text *t, const void *octets, size_t len)
+escape_logfmt(struct text *t, const void *octets, size_t len, uint8_t lowest)
 {
-	escape_by_number(t, octets, len, "\\x");
+	escape_by_number(t, octets, len, lowest, "\\x");
 }
 
 void
-escape_json(struct text *t, const void *octets, size_t len)
+escape_json(struct text *t, const void *octets, size_t len, uint8_t lowest)
 {
-	escape_by_number(t, octets, len, "\\u00");
+	escape_by_number(t, octets, len, lowest, "\\u00");
 }

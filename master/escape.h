@@ -1,6 +1,6 @@
 /*
  * Text in a fixed buffer, and the two escapes of the audit trail. Whatever octets go in, what comes
- * out is printable ASCII without a space, and a quote in it is a delimiter, never data: also a
+ * out is printable ASCII, and a quote in it is a delimiter, never data: also a
  * quote and a backslash are written by number (\x22, \u0022), so that the simplest reader cannot be
  * misled.
  */
@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Writing past the end is not done and not told: the caller's buffer holds the longest there is. */
 struct text {
@@ -23,9 +24,10 @@ void text_format(struct text *t, const char *fmt, ...) __attribute__((format(pri
 
 /* Not empty and nothing but letters, digits and ._:/@+-: needs no quotes in logfmt. */
 bool escape_plain(const void *octets, size_t len);
-/* As it stands between the quotes: \xHH for octets outside 0x21-0x7e, quotes and backslashes. */
-void escape_logfmt(struct text *t, const void *octets, size_t len);
+/* As it stands between the quotes: \xHH for octets below `lowest` (0x21, or 0x20 where a space may
+ * stand for itself) or above 0x7e, quotes and backslashes. */
+void escape_logfmt(struct text *t, const void *octets, size_t len, uint8_t lowest);
 /* Likewise with \u00HH: each octet is one code point (Latin-1), so the octets come back exactly. */
-void escape_json(struct text *t, const void *octets, size_t len);
+void escape_json(struct text *t, const void *octets, size_t len, uint8_t lowest);
 
 #endif

@@ -38,11 +38,11 @@ parse_hex(const char *p, unsigned digits)
 
 /* One octet of a quoted text, escaped or not; NULL where it is none. */
 static inline const char *
-parse_octet(const char *p, bool json, uint8_t *out)
+parse_octet(const char *p, bool json, bool text, uint8_t *out)
 {
 	int v = (uint8_t)*p;
 
-	if (v < 0x21 || v > 0x7e)
+	if (v < (text ? 0x20 : 0x21) || v > 0x7e)
 		return NULL;
 	if (*p != '\\') {
 		*out = (uint8_t)v;
@@ -64,12 +64,13 @@ static inline const char *
 parse_value(const char *p, bool json, struct parsed *r)
 {
 	size_t i = r->n, len = 0;
+	bool text = strcmp(r->f[i].key, "detail") == 0; /* the only one with spaces */
 
 	r->f[i].quoted = *p == '"';
 	if (r->f[i].quoted) {
 		for (p++; *p != '"'; len++)
 			if (len == sizeof(r->f[i].v) ||
-			    (p = parse_octet(p, json, &r->f[i].v[len])) == NULL)
+			    (p = parse_octet(p, json, text, &r->f[i].v[len])) == NULL)
 				return NULL;
 		p++;
 	} else {

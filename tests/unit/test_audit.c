@@ -125,16 +125,17 @@ test_exact_lines(void **state)
 	audit_addr(&r, FIELD_TARGET, &target);
 	audit_addr(&r, FIELD_OUTGOING, &none);
 	audit_num(&r, FIELD_WORKER, 3);
+	audit_str(&r, FIELD_DETAIL, "a b\n\"", 5);
 	audit_format(&r, FORMAT_LOGFMT, 12, line, sizeof(line));
 	assert_string_equal(line,
 	    "event=session-open seq=12 time=2026-11-23T18:22:03.007Z worker=3 user=alice "
 	    "method=password client=192.0.2.1:4000 asked=\"b\\xfccher.example:443\" "
-	    "target=[2001:db8::7]:443");
+	    "target=[2001:db8::7]:443 detail=\"a b\\x0a\\x22\"");
 	audit_format(&r, FORMAT_JSON, 12, line, sizeof(line));
 	assert_string_equal(line,
 	    "@cee: {\"event\":\"session-open\",\"seq\":12,\"time\":\"2026-11-23T18:22:03.007Z\","
 	    "\"worker\":3,\"user\":\"alice\",\"method\":\"password\",\"client\":\"192.0.2.1:4000\","
-	    "\"asked\":\"b\\u00fccher.example:443\",\"target\":\"[2001:db8::7]:443\"}");
+	    "\"asked\":\"b\\u00fccher.example:443\",\"target\":\"[2001:db8::7]:443\",\"detail\":\"a b\\u000a\\u0022\"}");
 }
 
 /* Every field at its longest, all of it escaped, is a whole line; and what is longer is cut. */
@@ -156,6 +157,7 @@ test_longest(void **state)
 	audit_begin(&r, EVENT_RELOAD_FAILED);
 #define S(f)                   audit_str(&r, f, octets, sizeof(octets))
 #define W(f)                   audit_word(&r, f, word)
+#define T(f)                   S(f)
 #define N(f)                   audit_num(&r, f, UINT64_MAX)
 #define A(f)                   audit_addr(&r, f, &longest)
 #define X(id, key, kind, help) kind(id);
@@ -193,6 +195,7 @@ test_longest_of_a_client(void **state)
 	for (enum audit_field i = 0; i < FIELD_COUNT; i++)
 		audit_num(&r, i, UINT64_MAX); /* those of another kind follow */
 #define FOR_S(f)
+#define FOR_T(f)
 #define FOR_N(f)
 #define FOR_W(f)               audit_word(&r, f, "1122334455667788-4294967295-4294967295-4294967295");
 #define FOR_A(f)               audit_addr(&r, f, &longest);
