@@ -29,12 +29,6 @@ closed_by(enum side side)
 	return side == CLIENT ? REASON_CLIENT_CLOSED : REASON_TARGET_CLOSED;
 }
 
-static enum reason
-reset_by(enum side side)
-{
-	return side == CLIENT ? REASON_CLIENT_RESET : REASON_TARGET_RESET;
-}
-
 /* --- one direction --- */
 
 /* Keeps what was not sent. 0, or -1: there is no memory. */
@@ -70,8 +64,8 @@ count(struct session *s, enum side d, size_t n)
 }
 
 /*
- * The receiver of this direction is gone: nothing more goes there. The other way goes on until its
- * own end, since what the receiver had sent may still be under way.
+ * The receiver of this direction is gone: what still comes is thrown away. The other way goes on
+ * until its own end, since what the receiver had sent may still be under way.
  */
 static void
 broken(struct session *s, enum side d)
@@ -114,6 +108,9 @@ flush_held(struct session *s, enum side d)
 static void
 pass_end(struct session *s, enum side d)
 {
+	s->flow[d].eof = true;
+	if (s->flow[d].done)
+		return;
 	s->flow[d].done = true;
 	if (s->first_closed == REASON_NONE)
 		s->first_closed = (uint8_t)closed_by(d);
@@ -121,36 +118,40 @@ pass_end(struct session *s, enum side d)
 		s->flow[d].broken = true;
 }
 
-/* Reads and sends on. False: the session is over (and has been ended). */
-static bool
-pump(struct session *s, enum side d)
+/* A reset ends both ways; all that came before it has been read. */
+static void
+read_failed(struct session *s, enum side d, int error)
+{
+	if (d == CLIENT)
+		session_close(s, REASON_CLIENT_RESET, error);
+	else
+		session_hang_up(s, REASON_TARGET_RESET, error);
+}
+
+/* Reads once and sends on. 1: there may be more; 0: not now; -1: the session has been ended. */
+static int
+pump_once(struct session *s, enum side d)
 {
 	struct flow *f = &s->flow[d];
 	uint8_t *buf = s->w->scratch;
+	ssize_t sent, n = recv(s->fd[d], buf, SCRATCH_SIZE, 0);
 
-	for (int i = 0; i < ROUNDS && f->held == NULL && !f->done; i++) {
-		ssize_t n = recv(s->fd[d], buf, SCRATCH_SIZE, 0);
-
-		if (n == -1 && (errno == EAGAIN || errno == EINTR))
-			break;
-		if (n == -1) {
-			/* A reset ends both ways; all that came before it has been read. */
-			session_close(s, reset_by(d), errno);
-			return false;
-		}
-		if (n == 0) {
-			pass_end(s, d);
-			break;
-		}
-		ssize_t sent = pass_on(s, d, buf, (size_t)n);
-		if (sent >= 0 && sent < n && keep(f, buf + sent, (size_t)(n - sent)) == -1) {
-			session_close(s, REASON_GENERAL, ENOMEM);
-			return false;
-		}
-		if ((size_t)n < SCRATCH_SIZE)
-			break;
+	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n == -1) {
+		read_failed(s, d, errno);
+		return -1;
 	}
-	return true;
+	if (n == 0) {
+		pass_end(s, d);
+		return 0;
+	}
+	sent = f->done ? n : pass_on(s, d, buf, (size_t)n);
+	if (sent >= 0 && sent < n && keep(f, buf + sent, (size_t)(n - sent)) == -1) {
+		session_close(s, REASON_GENERAL, ENOMEM);
+		return -1;
+	}
+	return (size_t)n == SCRATCH_SIZE;
 }
 
 /* --- both --- */
@@ -158,7 +159,18 @@ pump(struct session *s, enum side d)
 static bool
 wants_in(const struct session *s, enum side side)
 {
-	return !s->flow[side].done && s->flow[side].held == NULL;
+	return !s->flow[side].eof && s->flow[side].held == NULL;
+}
+
+/* False: the session has been ended. */
+static bool
+pump(struct session *s, enum side d)
+{
+	int more = 1;
+
+	for (int i = 0; i < ROUNDS && more == 1 && wants_in(s, d); i++)
+		more = pump_once(s, d);
+	return more != -1;
 }
 
 /* In the loop with what is wanted of it. A side that was taken out (at its end, to be quiet) comes
@@ -189,20 +201,30 @@ arm(struct session *s)
 	deadline_arm(s->w->loop, &s->deadline, half ? s->half_closed : s->idle);
 }
 
+/* Both ways are over. A client that may still be sending is drained for a while, or closing its
+ * socket would send a reset, which eats what is on its way to it. */
+static void
+finish(struct session *s)
+{
+	const struct flow *up = &s->flow[UP], *down = &s->flow[DOWN];
+	enum reason why = s->first_closed;
+
+	if (up->broken && !down->broken)
+		why = REASON_TARGET_RESET;
+	else if (down->broken && !up->broken)
+		why = REASON_CLIENT_RESET;
+	if (up->eof || down->broken)
+		session_close(s, why != REASON_NONE ? why : REASON_CLIENT_RESET, 0);
+	else
+		session_hang_up(s, why, 0);
+}
+
 /* After anything happened: the end, or what to wait for next. */
 static void
 settle(struct session *s)
 {
-	const struct flow *up = &s->flow[UP], *down = &s->flow[DOWN];
-
-	if (up->done && down->done) {
-		enum reason why = s->first_closed;
-
-		if (up->broken && !down->broken)
-			why = REASON_TARGET_RESET;
-		else if (down->broken && !up->broken)
-			why = REASON_CLIENT_RESET;
-		session_close(s, why != REASON_NONE ? why : REASON_CLIENT_RESET, 0);
+	if (s->flow[UP].done && s->flow[DOWN].done) {
+		finish(s);
 		return;
 	}
 	if (poll_side(s, CLIENT) == -1 || poll_side(s, TARGET) == -1) {
@@ -218,7 +240,7 @@ side_ended(struct session *s, enum side side, uint32_t events)
 {
 	/* Its own octets have all been read, and it takes no more: the other way has no receiver.
 	 */
-	if ((events & EPOLLERR) != 0 && s->flow[side].done && !s->flow[other(side)].done)
+	if ((events & EPOLLERR) != 0 && s->flow[side].eof && !s->flow[other(side)].done)
 		broken(s, other(side));
 	/* Otherwise what it sent is read once there is room; until then it would only be noise. */
 	ev_del(s->w->loop, &s->ev[side]);

@@ -39,7 +39,7 @@ static const uint32_t may_become[SESSION_STATES] = {
 	    TO(SESSION_REQUEST) | TO(SESSION_LINGER) | TO(SESSION_ABORTED) | TO(SESSION_FREE),
 	[SESSION_REQUEST] = TO(SESSION_CONNECT) | TO(SESSION_LINGER) | TO(SESSION_FREE),
 	[SESSION_CONNECT] = TO(SESSION_RELAY) | TO(SESSION_LINGER) | TO(SESSION_FREE),
-	[SESSION_RELAY] = TO(SESSION_FREE),
+	[SESSION_RELAY] = TO(SESSION_LINGER) | TO(SESSION_FREE),
 	[SESSION_LINGER] = TO(SESSION_ABORTED) | TO(SESSION_FREE),
 	[SESSION_ABORTED] = TO(SESSION_FREE),
 };
@@ -311,7 +311,9 @@ session_linger(struct session *s)
 	session_set_state(s, SESSION_LINGER);
 	handshake_free(s);
 	session_close_side(s, TARGET);
-	if (s->ev[CLIENT].fd == -1 || ev_set(w->loop, &s->ev[CLIENT], EPOLLIN) == -1) {
+	int r = s->ev[CLIENT].fd != -1 ? ev_set(w->loop, &s->ev[CLIENT], EPOLLIN)
+				       : ev_add(w->loop, &s->ev[CLIENT], s->fd[CLIENT], EPOLLIN);
+	if (r == -1) {
 		session_close(s, REASON_NONE, 0);
 		return;
 	}
@@ -342,4 +344,11 @@ session_fail(struct session *s, enum reason why, int error, uint32_t rule)
 	session_record_close(s, why, error, s->hs->policy->img->version, rule);
 	if (session_send(s, reply, len))
 		session_linger(s);
+}
+
+void
+session_hang_up(struct session *s, enum reason why, int error)
+{
+	session_record_close(s, why, error, s->w->policy->img->version, RULE_NONE);
+	session_linger(s);
 }

@@ -48,7 +48,8 @@ struct held {
 struct flow {
 	struct held *held;
 	uint64_t octets; /* sent on */
-	bool done;       /* its end was read and passed on, or its receiver is gone */
+	bool eof;        /* its sender's end was read */
+	bool done;       /* that end was passed on, or its receiver is gone */
 	bool broken;     /* its receiver failed */
 };
 
@@ -132,6 +133,9 @@ void session_turn_away(
 /* Ends a session that never connected, with the reply for `why`; `rule` blocked it, or RULE_NONE.
  */
 void session_fail(struct session *s, enum reason why, int error, uint32_t rule);
+/* Ends a connected session with its closing record now; what is on its way to the client arrives.
+ */
+void session_hang_up(struct session *s, enum reason why, int error);
 /* Ends a session now. */
 void session_close(struct session *s, enum reason why, int error);
 /* authd's final answer for a session that is gone: its slot is free now. */

@@ -1,0 +1,337 @@
+/*
+ * The relay: every octet in order, half-close both ways, time-outs, resets, and the memory that a
+ * peer costs that never reads.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* after those that it needs */
+#include <cmocka.h>
+
+#include "tests/unit/worker_world.h"
+
+#define MUCH (8u * 1024 * 1024)
+
+static const struct session *
+the_session(void)
+{
+	for (unsigned i = 0; i < WORLD_SLOTS; i++)
+		if (W.w->slots[i].state == SESSION_RELAY)
+			return &W.w->slots[i];
+	fail_msg("no session is relayed");
+	return NULL;
+}
+
+static const struct msg_close *
+ended(void)
+{
+	world_until(world_count(MSG_CLOSE) == 1);
+	return world_last(MSG_CLOSE);
+}
+
+static void
+reset(int fd)
+{
+	struct linger l = { .l_onoff = 1 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+	close(fd);
+}
+
+/* The octet at a place of the stream; no period that a buffer's size could hide. */
+static uint8_t
+octet(size_t at)
+{
+	return (uint8_t)(at * 2654435761u >> 13);
+}
+
+/* Sends from one end what the other takes, the reader slow at first; checks every octet. */
+static void
+stream(int from, int to, size_t len, bool slow)
+{
+	static uint8_t buf[50000];
+	size_t sent = 0, got = 0;
+
+	for (unsigned turns = 0; got < len && turns < 40000; turns++) {
+		size_t n = len - sent < sizeof(buf) ? len - sent : sizeof(buf);
+		for (size_t i = 0; i < n; i++)
+			buf[i] = octet(sent + i);
+		ssize_t r = n > 0 ? send(from, buf, n, MSG_NOSIGNAL) : 0;
+		if (r > 0)
+			sent += (size_t)r;
+		else if (r == 0)
+			shutdown(from, SHUT_WR);
+		world_run(slow && turns < 50 ? 1 : 0);
+		if (slow && turns < 50)
+			continue;
+		r = recv(to, buf, sizeof(buf), 0);
+		for (ssize_t i = 0; i < r; i++)
+			if (buf[i] != octet(got + (size_t)i))
+				fail_msg("octet %zu is wrong", got + (size_t)i);
+		if (r > 0)
+			got += (size_t)r;
+	}
+	assert_int_equal(got, len);
+}
+
+static void
+test_stream_up(void **state)
+{
+	int fd, t;
+
+	(void)state;
+	world_start(&world_default);
+	fd = client_connected(&t);
+	stream(fd, t, MUCH, false);
+	client_expect_end(t);
+	close(t);
+	close(fd);
+	assert_int_equal(ended()->up, MUCH);
+	assert_int_equal(ended()->down, 0);
+	assert_int_equal(ended()->reason, REASON_CLIENT_CLOSED);
+	world_end();
+}
+
+static void
+test_stream_down_slow_reader(void **state)
+{
+	int fd, t;
+
+	(void)state;
+	world_start(&world_default);
+	fd = client_connected(&t);
+	stream(t, fd, MUCH, true);
+	client_expect_end(fd);
+	close(fd);
+	close(t);
+	assert_int_equal(ended()->down, MUCH);
+	assert_int_equal(ended()->reason, REASON_TARGET_CLOSED);
+	world_end();
+}
+
+/* A client that never reads: one buffer is held, its target is read no more, and the other way
+ * still runs. An idle session holds nothing. */
+static void
+test_never_reads(void **state)
+{
+	static uint8_t buf[65536];
+	unsigned full = 0;
+	int fd, t;
+
+	(void)state;
+	world_start(&world_default);
+	fd = client_connected(&t);
+	world_run(5);
+	const struct session *s = the_session();
+	assert_null(s->hs);
+	assert_null(s->flow[UP].held);
+	assert_null(s->flow[DOWN].held);
+	while (full < 20) {
+		full = send(t, buf, sizeof(buf), MSG_NOSIGNAL) == -1 ? full + 1 : 0;
+		world_run(1);
+	}
+	assert_non_null(s->flow[DOWN].held);
+	assert_true(s->flow[DOWN].held->len <= SCRATCH_SIZE);
+	uint64_t before = s->flow[DOWN].octets;
+	world_run(20);
+	assert_int_equal(s->flow[DOWN].octets, before);
+	client_send(fd, "up", 2);
+	client_expect(t, "up", 2);
+	reset(fd);
+	world_until(W.w->sessions == 0);
+	close(t);
+	world_end();
+}
+
+/* Each side closes its half; the other way stays open until it is closed too. */
+static void
+test_half_close(void **state)
+{
+	(void)state;
+	for (unsigned first = 0; first < 2; first++) {
+		int end[2];
+
+		world_start(&world_default);
+		end[0] = client_connected(&end[1]);
+		int a = end[first], b = end[1 - first];
+		client_send(a, "question", 8);
+		shutdown(a, SHUT_WR);
+		client_expect(b, "question", 8);
+		client_expect_end(b);
+		world_run(20);
+		client_send(b, "answer", 6);
+		client_expect(a, "answer", 6);
+		assert_int_equal(world_count(MSG_CLOSE), 0);
+		shutdown(b, SHUT_WR);
+		client_expect_end(a);
+		assert_int_equal(
+		    ended()->reason, first == 0 ? REASON_CLIENT_CLOSED : REASON_TARGET_CLOSED);
+		close(a);
+		close(b);
+		world_end();
+	}
+}
+
+static void
+test_idle(void **state)
+{
+	struct world_policy p = world_default;
+	int fd, t;
+
+	(void)state;
+	p.idle = 120;
+	world_start(&p);
+	fd = client_connected(&t);
+	/* Activity in either direction moves it. */
+	for (unsigned i = 0; i < 5; i++) {
+		client_send(i % 2 == 0 ? fd : t, "x", 1);
+		world_run(50);
+	}
+	assert_int_equal(world_count(MSG_CLOSE), 0);
+	assert_int_equal(ended()->reason, REASON_IDLE);
+	close(fd);
+	close(t);
+	world_end();
+}
+
+static void
+test_half_closed_timeout(void **state)
+{
+	struct world_policy p = world_default;
+	int fd, t;
+
+	(void)state;
+	p.half_closed = 80;
+	world_start(&p);
+	fd = client_connected(&t);
+	world_run(120);
+	assert_int_equal(world_count(MSG_CLOSE), 0);
+	shutdown(fd, SHUT_WR);
+	assert_int_equal(ended()->reason, REASON_HALF_CLOSED);
+	client_expect_end(fd);
+	close(fd);
+	close(t);
+	world_end();
+}
+
+static void
+test_resets(void **state)
+{
+	(void)state;
+	for (unsigned first = 0; first < 2; first++) {
+		int end[2];
+
+		world_start(&world_default);
+		end[0] = client_connected(&end[1]);
+		world_run(5);
+		reset(end[first]);
+		assert_int_equal(
+		    ended()->reason, first == 0 ? REASON_CLIENT_RESET : REASON_TARGET_RESET);
+		close(end[1 - first]);
+		world_end();
+	}
+}
+
+/* The target answers, closes, and resets because of what the client goes on sending: its answer
+ * arrives whole all the same. */
+static void
+test_answer_before_reset(void **state)
+{
+	static uint8_t buf[400000];
+	size_t sent = 0, got = 0;
+	int fd, t;
+
+	(void)state;
+	world_start(&world_default);
+	fd = client_connected(&t);
+	for (unsigned full = 0; full < 20 && sent < sizeof(buf);) {
+		ssize_t n = send(t, buf + sent, sizeof(buf) - sent, MSG_NOSIGNAL);
+		full = n > 0 ? 0 : full + 1;
+		sent += n > 0 ? (size_t)n : 0;
+		world_run(1);
+	}
+	assert_int_equal(sent, sizeof(buf));
+	shutdown(t, SHUT_WR);
+	world_run(20);
+	close(t);
+	client_send(fd, "too late", 8);
+	world_run(20);
+	(void)send(fd, "later", 5, MSG_NOSIGNAL);
+	world_run(20);
+	while (got < sizeof(buf)) {
+		ssize_t n = recv(fd, buf, sizeof(buf), 0);
+		if (n == 0 || (n == -1 && errno != EAGAIN))
+			fail_msg("%zu octets of %zu", got, sizeof(buf));
+		got += n > 0 ? (size_t)n : 0;
+		world_run(1);
+	}
+	client_expect_end(fd);
+	close(fd);
+	world_end();
+}
+
+/* A side that has ended but cannot be read yet is out of the loop: it would wake it for nothing. */
+static void
+test_no_spinning(void **state)
+{
+	static uint8_t buf[65536];
+	unsigned full = 0;
+	int fd, t;
+
+	(void)state;
+	world_start(&world_default);
+	fd = client_connected(&t);
+	while (full < 20) {
+		full = send(t, buf, sizeof(buf), MSG_NOSIGNAL) == -1 ? full + 1 : 0;
+		world_run(1);
+	}
+	reset(t); /* while what it sent is held */
+	world_run(20);
+	const struct session *s = the_session();
+	assert_int_equal(s->ev[TARGET].fd, -1);
+	reset(fd);
+	world_end();
+}
+
+/* The page that the master reads follows the session. */
+static void
+test_counts_page(void **state)
+{
+	int fd, t;
+
+	(void)state;
+	world_start(&world_default);
+	fd = client_connected(&t);
+	client_send(fd, "12345", 5);
+	client_expect(t, "12345", 5);
+	const struct msg_open *o = world_last(MSG_OPEN);
+	const struct counts *c = &W.w->counts[o->sid.slot];
+	assert_int_equal(c->gen, o->sid.gen);
+	assert_int_equal(c->up, 5);
+	assert_int_equal(c->down, 0);
+	close(fd);
+	close(t);
+	world_end();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_stream_up),
+		cmocka_unit_test(test_stream_down_slow_reader),
+		cmocka_unit_test(test_never_reads),
+		cmocka_unit_test(test_half_close),
+		cmocka_unit_test(test_idle),
+		cmocka_unit_test(test_half_closed_timeout),
+		cmocka_unit_test(test_resets),
+		cmocka_unit_test(test_answer_before_reset),
+		cmocka_unit_test(test_no_spinning),
+		cmocka_unit_test(test_counts_page),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,751 @@
+/*
+ * A session from accept to its connection, in a world where the test plays the master and the
+ * resolver: what a client gets, and what the master is told.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* after those that it needs */
+#include <cmocka.h>
+
+#include "tests/unit/worker_world.h"
+
+/* --- the greeting --- */
+
+static void
+test_octet_by_octet(void **state)
+{
+	uint8_t in[32] = "\5\2\2\0", reply[10];
+	size_t n = 4;
+	int fd, t;
+
+	(void)state;
+	world_start(&world_default);
+	fd = client_new();
+	n += request_v4(in + n, target_port());
+	for (size_t i = 0; i < n; i++) {
+		client_send(fd, in + i, 1);
+		world_run(1);
+	}
+	client_expect(fd, "\5\0", 2);
+	client_read(fd, reply, sizeof(reply));
+	t = target_accept();
+	/* BND.ADDR and BND.PORT are those that the target sees. */
+	struct sockaddr_in peer;
+	socklen_t len = sizeof(peer);
+	assert_int_equal(getpeername(t, (struct sockaddr *)&peer, &len), 0);
+	assert_memory_equal(reply, "\5\0\0\1\177\0\0\1", 8);
+	assert_memory_equal(reply + 8, &peer.sin_port, 2);
+	const struct msg_connected *c = world_last(MSG_CONNECTED);
+	assert_int_equal(c->outgoing.port, ntohs(peer.sin_port));
+	assert_int_equal(c->target.port, target_port());
+	const struct msg_attempt *a = world_last(MSG_ATTEMPT);
+	assert_int_equal(a->rule, RULE_PASS_ANY);
+	assert_true(a->cookie != 0);
+	close(fd);
+	close(t);
+	world_end();
+}
+
+static void
+test_coalesced(void **state)
+{
+	uint8_t in[64] = "\5\1\0";
+	size_t n = 3;
+	int fd, t;
+
+	(void)state;
+	world_start(&world_default);
+	fd = client_new();
+	n += request_v4(in + n, target_port());
+	memcpy(in + n, "first data", 10);
+	client_send(fd, in, n + 10);
+	client_expect(fd, "\5\0\5\0\0\1\177\0\0\1", 10);
+	t = target_accept();
+	client_expect(t, "first data", 10);
+	client_send(t, "answer", 6);
+	client_read(fd, in, 2); /* BND.PORT */
+	client_expect(fd, "answer", 6);
+	close(fd);
+	close(t);
+	world_end();
+	const struct msg_close *c = world_last(MSG_CLOSE);
+	assert_int_equal(c->up, 10);
+	assert_int_equal(c->down, 6);
+}
+
+/* A large piece of first data, more than the handshake's buffer, arrives whole too. */
+static void
+test_much_first_data(void **state)
+{
+	static uint8_t in[40000], got[40000];
+	size_t n = 3;
+	int fd, t;
+
+	(void)state;
+	world_start(&world_default);
+	for (size_t i = 0; i < sizeof(in); i++)
+		in[i] = (uint8_t)(i * 31);
+	memcpy(in, "\5\1\0", 3);
+	n += request_v4(in + n, target_port());
+	fd = client_new();
+	client_send(fd, in, sizeof(in));
+	shutdown(fd, SHUT_WR);
+	t = target_accept();
+	client_read(t, got, sizeof(in) - n);
+	assert_memory_equal(got, in + n, sizeof(in) - n);
+	client_expect_end(t);
+	close(fd);
+	close(t);
+	world_end();
+}
+
+static void
+test_no_method(void **state)
+{
+	static const struct {
+		const char *in;
+		size_t len;
+	} tries[] = { { "\5\0", 2 }, { "\5\1\1", 3 }, { "\5\2\2\377", 4 } };
+
+	(void)state;
+	world_start(&world_default);
+	for (unsigned i = 0; i < 3; i++) {
+		int fd = client_new();
+		client_send(fd, tries[i].in, tries[i].len);
+		client_expect(fd, "\5\377", 2);
+		client_expect_end(fd);
+		close(fd);
+	}
+	world_until(world_count(MSG_EARLY) == 3);
+	assert_int_equal(
+	    ((const struct msg_early *)world_last(MSG_EARLY))->reason, REASON_NO_METHOD);
+	world_end();
+}
+
+/* CVE-2024-54662: where the rules ask for a password, nothing weaker is taken. */
+static void
+test_no_weaker_method(void **state)
+{
+	struct world_policy p = world_default;
+	int fd;
+
+	(void)state;
+	p.methods = METHOD_BIT(METHOD_PASSWORD);
+	world_start(&p);
+	fd = client_new();
+	client_send(fd, "\5\1\0", 3);
+	client_expect(fd, "\5\377", 2);
+	client_expect_end(fd);
+	close(fd);
+	world_end();
+}
+
+static void
+test_version(void **state)
+{
+	const struct msg_early *e;
+	int fd;
+
+	(void)state;
+	world_start(&world_default);
+	fd = client_new();
+	client_send(fd, "\4", 1);
+	client_expect_end(fd);
+	close(fd);
+	e = world_last(MSG_EARLY);
+	assert_int_equal(e->reason, REASON_VERSION);
+	assert_int_equal(e->detail, 4);
+	world_end();
+}
+
+static void
+test_source_refused(void **state)
+{
+	struct world_policy p = world_default;
+	int fd;
+
+	(void)state;
+	p.refuse_source = true;
+	world_start(&p);
+	fd = client_new();
+	world_until(world_count(MSG_EARLY) == 1);
+	assert_int_equal(((const struct msg_early *)world_last(MSG_EARLY))->reason, REASON_SOURCE);
+	client_expect_end(fd);
+	assert_int_equal(W.w->sessions, 0);
+	close(fd);
+	world_end();
+}
+
+static void
+test_handshake_timeout(void **state)
+{
+	struct world_policy p = world_default;
+	int silent, slow;
+
+	(void)state;
+	p.handshake = 60;
+	world_start(&p);
+	silent = client_new();
+	slow = client_new();
+	/* The deadline is absolute: an octet now and then does not move it. */
+	for (unsigned i = 0; i < 5; i++) {
+		(void)send(slow, "\5\377\0\0\0" + i, 1, MSG_NOSIGNAL);
+		world_run(20);
+	}
+	client_expect_end(silent);
+	client_expect_end(slow);
+	assert_int_equal(world_count(MSG_EARLY), 2);
+	assert_int_equal(
+	    ((const struct msg_early *)world_last(MSG_EARLY))->reason, REASON_HANDSHAKE);
+	close(silent);
+	close(slow);
+	world_end();
+}
+
+/* While `handshakes` are under way no one else is accepted; then they are. */
+static void
+test_handshake_limit(void **state)
+{
+	struct world_policy p = world_default;
+	int fd[3];
+
+	(void)state;
+	p.handshakes = 2;
+	world_start(&p);
+	for (unsigned i = 0; i < 3; i++)
+		fd[i] = client_new();
+	world_run(30);
+	assert_int_equal(W.w->handshakes, 2);
+	client_send(fd[2], "\5\1\0", 3);
+	world_run(30);
+	assert_true(client_silent(fd[2]));
+	close(fd[0]);
+	client_expect(fd[2], "\5\0", 2);
+	close(fd[1]);
+	close(fd[2]);
+	world_end();
+}
+
+/* --- the request --- */
+
+static void
+expect_refused(const void *in, size_t len, uint8_t rep, enum reason why, uint32_t rule)
+{
+	unsigned opens = world_count(MSG_OPEN);
+	int fd = client_greeted();
+
+	client_send(fd, in, len);
+	client_expect_failure(fd, rep);
+	world_until(world_count(MSG_CLOSE) == opens + 1);
+	assert_int_equal(world_count(MSG_OPEN), opens + 1);
+	const struct msg_close *c = world_last(MSG_CLOSE);
+	assert_int_equal(c->reason, why);
+	assert_int_equal(c->rule, rule);
+}
+
+static void
+test_requests_refused(void **state)
+{
+	uint8_t in[300];
+	size_t n;
+
+	(void)state;
+	world_start(&world_default);
+	n = request_v4(in, 80);
+	in[1] = SOCKS_CMD_BIND;
+	expect_refused(in, n, SOCKS_REP_COMMAND, REASON_COMMAND, RULE_NONE);
+	assert_int_equal(((const struct msg_open *)world_last(MSG_OPEN))->command_raw, 2);
+	in[1] = SOCKS_CMD_UDP;
+	expect_refused(in, n, SOCKS_REP_COMMAND, REASON_COMMAND, RULE_NONE);
+	in[1] = 0;
+	expect_refused(in, n, SOCKS_REP_COMMAND, REASON_COMMAND, RULE_NONE);
+	in[1] = 1;
+	in[3] = 2;
+	expect_refused(in, n, SOCKS_REP_ATYP, REASON_ATYP, RULE_NONE);
+	n = request_v4(in, BLOCKED_PORT);
+	expect_refused(in, n, SOCKS_REP_NOT_ALLOWED, REASON_RULES, RULE_BLOCK_9);
+	n = request_name(in, "example.com", BLOCKED_PORT);
+	expect_refused(in, n, SOCKS_REP_NOT_ALLOWED, REASON_RULES, RULE_BLOCK_9);
+	assert_int_equal(world_count(MSG_LOOKUP), 0);
+	/* No name, and spellings of addresses that are none. */
+	n = request_name(in, "a..b", 80);
+	expect_refused(in, n, SOCKS_REP_HOST_UNREACHABLE, REASON_NO_NAME, RULE_NONE);
+	n = request_name(in, "0x7f.1", 80);
+	expect_refused(in, n, SOCKS_REP_HOST_UNREACHABLE, REASON_NO_NAME, RULE_NONE);
+	n = request_name(in, "a\tb", 80);
+	in[6] = 0;
+	expect_refused(in, n, SOCKS_REP_HOST_UNREACHABLE, REASON_NO_NAME, RULE_NONE);
+	assert_int_equal(world_count(MSG_ATTEMPT), 0);
+	world_end();
+}
+
+/* A failure reply is whole although the client goes on sending. */
+static void
+test_failure_under_data(void **state)
+{
+	static uint8_t junk[200000];
+	uint8_t in[16];
+	int fd;
+
+	(void)state;
+	world_start(&world_default);
+	fd = client_greeted();
+	client_send(fd, in, request_v4(in, BLOCKED_PORT));
+	assert_true(send(fd, junk, sizeof(junk), MSG_NOSIGNAL) > 0);
+	world_run(20);
+	assert_true(send(fd, junk, sizeof(junk), MSG_NOSIGNAL) > 0);
+	world_run(20);
+	client_expect_failure(fd, SOCKS_REP_NOT_ALLOWED);
+	world_end();
+}
+
+static void
+test_not_a_request(void **state)
+{
+	int fd;
+
+	(void)state;
+	world_start(&world_default);
+	fd = client_greeted();
+	client_send(fd, "\4\1", 2);
+	client_expect_end(fd);
+	close(fd);
+	fd = client_greeted();
+	client_send(fd, "\5\1\0\3\0\0\120", 7);
+	client_expect_failure(fd, SOCKS_REP_GENERAL);
+	assert_int_equal(world_count(MSG_EARLY), 2);
+	assert_int_equal(
+	    ((const struct msg_early *)world_last(MSG_EARLY))->reason, REASON_PROTOCOL);
+	world_end();
+	assert_int_equal(world_count(MSG_OPEN), 0);
+}
+
+static void
+test_connection_refused(void **state)
+{
+	uint8_t in[16];
+	struct sockaddr_in at;
+	int closed;
+
+	(void)state;
+	world_start(&world_default);
+	closed = world_listen(&at);
+	close(closed);
+	expect_refused(
+	    in, request_v4(in, ntohs(at.sin_port)), SOCKS_REP_REFUSED, REASON_REFUSED, RULE_NONE);
+	assert_int_equal(((const struct msg_close *)world_last(MSG_CLOSE))->error, ECONNREFUSED);
+	assert_int_equal(world_count(MSG_ATTEMPT), 1);
+	world_end();
+}
+
+/* --- the master's answer --- */
+
+static void
+test_no_reply_before_grant(void **state)
+{
+	uint8_t in[16];
+	int fd, t;
+
+	(void)state;
+	world_start(&world_default);
+	W.grant = false;
+	fd = client_greeted();
+	client_send(fd, in, request_v4(in, target_port()));
+	t = target_accept();
+	world_run(50);
+	assert_true(client_silent(fd));
+	assert_int_equal(world_count(MSG_CONNECTED), 0);
+	const struct msg_attempt *a = world_last(MSG_ATTEMPT);
+	struct msg_grant g = { .sid = a->sid };
+	chan_send(&W.master, MSG_GRANT, &g, sizeof(g), -1);
+	client_expect(fd, "\5\0\0\1\177\0\0\1", 8);
+	assert_int_equal(world_count(MSG_CONNECTED), 1);
+	/* Repeated or late, it changes nothing. */
+	chan_send(&W.master, MSG_GRANT, &g, sizeof(g), -1);
+	close(fd);
+	close(t);
+	world_until(W.w->sessions == 0);
+	chan_send(&W.master, MSG_GRANT, &g, sizeof(g), -1);
+	world_end();
+}
+
+static void
+test_master_refuses(void **state)
+{
+	static const struct {
+		enum reason why;
+		uint8_t rep;
+	} tries[] = { { REASON_LIMIT_USER, SOCKS_REP_NOT_ALLOWED },
+		{ REASON_LIMIT_SESSIONS, SOCKS_REP_GENERAL },
+		{ REASON_LIMIT_AUDIT, SOCKS_REP_GENERAL } };
+	uint8_t in[16];
+
+	(void)state;
+	world_start(&world_default);
+	W.grant = false;
+	for (unsigned i = 0; i < 3; i++) {
+		int fd = client_greeted();
+		client_send(fd, in, request_v4(in, target_port()));
+		world_until(world_count(MSG_ATTEMPT) == i + 1);
+		const struct msg_attempt *a = world_last(MSG_ATTEMPT);
+		struct msg_refuse r = { .sid = a->sid, .reason = tries[i].why };
+		chan_send(&W.master, MSG_REFUSE, &r, sizeof(r), -1);
+		client_expect_failure(fd, tries[i].rep);
+		assert_int_equal(
+		    ((const struct msg_close *)world_last(MSG_CLOSE))->reason, tries[i].why);
+		close(target_accept());
+	}
+	assert_int_equal(world_count(MSG_CONNECTED), 0);
+	world_end();
+}
+
+/* The client goes while its connection waits for the grant. */
+static void
+test_client_gone_while_connecting(void **state)
+{
+	struct linger reset = { .l_onoff = 1 };
+	uint8_t in[16];
+	int fd;
+
+	(void)state;
+	world_start(&world_default);
+	W.grant = false;
+	fd = client_greeted();
+	client_send(fd, in, request_v4(in, target_port()));
+	world_until(world_count(MSG_ATTEMPT) == 1);
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	close(fd);
+	world_end();
+	assert_int_equal(
+	    ((const struct msg_close *)world_last(MSG_CLOSE))->reason, REASON_CLIENT_RESET);
+}
+
+/* --- names --- */
+
+static void
+answer(uint32_t id, uint8_t family, enum answer_status status, const char *const *addrs, uint8_t n)
+{
+	struct msg_answer m = {
+		.id = id, .family = family, .status = (uint8_t)status, .naddr = n, .ttl = 0
+	};
+	struct addr a[ANSWER_ADDRS];
+
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(addr_parse(addrs[i], &a[i]), 0);
+	assert_int_equal(
+	    chan_send_tail(&W.resolver, MSG_ANSWER, &m, sizeof(m), a, n * sizeof(a[0]), -1), 0);
+}
+
+static uint32_t
+lookup_id(unsigned n)
+{
+	world_until(world_count(MSG_LOOKUP) == n);
+	return ((const struct msg_lookup *)world_last(MSG_LOOKUP))->id;
+}
+
+static int
+client_asks_name(const char *name, uint16_t port)
+{
+	uint8_t in[300];
+	int fd = client_greeted();
+
+	client_send(fd, in, request_name(in, name, port));
+	return fd;
+}
+
+static void
+test_name(void **state)
+{
+	static const char *const v4[] = { "127.0.0.1" };
+	uint8_t reply[10];
+	int fd, t;
+
+	(void)state;
+	world_start(&world_default);
+	world_peer(&W.resolver, ROLE_RESOLVER, 5);
+	fd = client_asks_name("WWW.Example.COM.", target_port());
+	uint32_t id = lookup_id(1);
+	const struct msg_lookup *l = world_last(MSG_LOOKUP);
+	assert_int_equal(l->families, LOOKUP_A | LOOKUP_AAAA);
+	assert_memory_equal(l + 1, "www.example.com", 15);
+	answer(id, LOOKUP_A, ANSWER_OK, v4, 1);
+	/* A alone waits a little for AAAA (RFC 8305 section 3). */
+	world_run(20);
+	assert_int_equal(world_count(MSG_ATTEMPT), 0);
+	answer(id, LOOKUP_AAAA, ANSWER_NO_DATA, NULL, 0);
+	client_read(fd, reply, sizeof(reply));
+	assert_int_equal(reply[1], 0);
+	const struct msg_open *o = world_last(MSG_OPEN);
+	assert_int_equal(o->name_len, 16);
+	assert_memory_equal(o + 1, "WWW.Example.COM.", 16);
+	t = target_accept();
+	close(fd);
+	close(t);
+	world_end();
+}
+
+/* AAAA that never comes holds A up no longer than the resolution delay. */
+static void
+test_name_without_aaaa(void **state)
+{
+	static const char *const v4[] = { "127.0.0.1" };
+	uint8_t reply[10];
+	int fd;
+
+	(void)state;
+	world_start(&world_default);
+	world_peer(&W.resolver, ROLE_RESOLVER, 5);
+	fd = client_asks_name("www.example.com", target_port());
+	answer(lookup_id(1), LOOKUP_A, ANSWER_OK, v4, 1);
+	client_read(fd, reply, sizeof(reply));
+	assert_int_equal(reply[1], 0);
+	close(target_accept());
+	close(fd);
+	world_end();
+}
+
+static void
+test_name_fails(void **state)
+{
+	static const struct {
+		enum answer_status a, aaaa;
+		enum reason why;
+	} tries[] = { { ANSWER_NO_NAME, ANSWER_NO_NAME, REASON_NO_NAME },
+		{ ANSWER_NO_DATA, ANSWER_NO_DATA, REASON_NO_NAME },
+		{ ANSWER_FAILED, ANSWER_NO_DATA, REASON_NAME_FAILED } };
+	static const char *const names[] = { "one.example", "two.example", "three.example" };
+
+	(void)state;
+	world_start(&world_default);
+	world_peer(&W.resolver, ROLE_RESOLVER, 5);
+	for (unsigned i = 0; i < 3; i++) {
+		int fd = client_asks_name(names[i], 80);
+		uint32_t id = lookup_id(i + 1);
+		answer(id, LOOKUP_AAAA, tries[i].aaaa, NULL, 0);
+		answer(id, LOOKUP_A, tries[i].a, NULL, 0);
+		client_expect_failure(fd, SOCKS_REP_HOST_UNREACHABLE);
+		assert_int_equal(
+		    ((const struct msg_close *)world_last(MSG_CLOSE))->reason, tries[i].why);
+	}
+	world_end();
+}
+
+/* Addresses that the rules do not let pass are skipped, never connected to: the multicast ones here
+ * are special and not named. Of several failures the most telling is told. */
+static void
+test_name_addresses_blocked(void **state)
+{
+	static const char *const bad[] = { "224.0.0.1", "169.254.1.1", "224.0.0.2" };
+	static const char *const mixed[] = { "224.0.0.1", "127.0.0.1", "224.0.0.2" };
+	int fd;
+
+	(void)state;
+	world_start(&world_default);
+	world_peer(&W.resolver, ROLE_RESOLVER, 5);
+	fd = client_asks_name("bad.example", 80);
+	uint32_t id = lookup_id(1);
+	answer(id, LOOKUP_AAAA, ANSWER_NO_DATA, NULL, 0);
+	answer(id, LOOKUP_A, ANSWER_OK, bad, 3);
+	client_expect_failure(fd, SOCKS_REP_NOT_ALLOWED);
+	assert_int_equal(world_count(MSG_ATTEMPT), 0);
+	fd = client_asks_name("mixed.example", target_port());
+	id = lookup_id(2);
+	answer(id, LOOKUP_AAAA, ANSWER_NO_DATA, NULL, 0);
+	answer(id, LOOKUP_A, ANSWER_OK, mixed, 3);
+	client_expect(fd, "\5\0", 2);
+	assert_int_equal(world_count(MSG_ATTEMPT), 1);
+	close(fd);
+	close(target_accept());
+	world_end();
+}
+
+/* Two families, all refused by the target: each is tried once, IPv6 first and in turn. */
+static void
+test_families_in_turn(void **state)
+{
+	static const char *const v4[] = { "127.0.0.2", "127.0.0.3" }, *const v6[] = { "::1" };
+	struct sockaddr_in at;
+	char text[3][ADDR_TEXT];
+	unsigned n = 0;
+	int fd;
+
+	(void)state;
+	world_start(&world_default);
+	world_peer(&W.resolver, ROLE_RESOLVER, 5);
+	close(world_listen(&at));
+	fd = client_asks_name("both.example", ntohs(at.sin_port));
+	uint32_t id = lookup_id(1);
+	answer(id, LOOKUP_A, ANSWER_OK, v4, 2);
+	answer(id, LOOKUP_AAAA, ANSWER_OK, v6, 1);
+	client_expect_failure(fd, SOCKS_REP_REFUSED);
+	for (unsigned i = 0; i < W.nseen; i++)
+		if (W.seen[i].type == MSG_ATTEMPT && n < 3)
+			addr_format(&((const struct msg_attempt *)W.seen[i].payload)->target.a,
+			    text[n++], ADDR_TEXT);
+	assert_int_equal(n, 3);
+	assert_string_equal(text[0], "::1");
+	assert_string_equal(text[1], "127.0.0.2");
+	assert_string_equal(text[2], "127.0.0.3");
+	assert_int_equal(world_count(MSG_OPEN), 1);
+	world_end();
+}
+
+/* A resolver that never answers costs the session its connect time-out, and no more. */
+static void
+test_name_never_answered(void **state)
+{
+	struct world_policy p = world_default;
+	int fd;
+
+	(void)state;
+	p.connect = 80;
+	world_start(&p);
+	world_peer(&W.resolver, ROLE_RESOLVER, 5);
+	fd = client_asks_name("silent.example", 80);
+	client_expect_failure(fd, SOCKS_REP_HOST_UNREACHABLE);
+	assert_int_equal(
+	    ((const struct msg_close *)world_last(MSG_CLOSE))->reason, REASON_NAME_FAILED);
+	world_end();
+}
+
+/* --- policies, listeners, the end --- */
+
+/* The older image is acknowledged away only once no session decides by it. */
+static void
+test_policy_ack(void **state)
+{
+	struct world_policy p = world_default;
+	uint8_t in[16];
+	int fd, t;
+
+	(void)state;
+	world_start(&world_default);
+	W.grant = false;
+	fd = client_greeted();
+	client_send(fd, in, request_v4(in, target_port()));
+	world_until(world_count(MSG_ATTEMPT) == 1);
+	p.version = 2;
+	world_policy(&p);
+	p.version = 3;
+	world_policy(&p);
+	world_run(30);
+	assert_int_equal(world_count(MSG_POLICY_ACK), 1);
+	const struct msg_attempt *a = world_last(MSG_ATTEMPT);
+	struct msg_grant g = { .sid = a->sid };
+	chan_send(&W.master, MSG_GRANT, &g, sizeof(g), -1);
+	world_until(world_count(MSG_POLICY_ACK) == 2);
+	assert_int_equal(((const struct msg_policy_ack *)world_last(MSG_POLICY_ACK))->version, 3);
+	/* The session goes on, and its end names the version in force. */
+	t = target_accept();
+	close(t);
+	close(fd);
+	world_until(world_count(MSG_CLOSE) == 1);
+	assert_int_equal(((const struct msg_close *)world_last(MSG_CLOSE))->version, 3);
+	world_end();
+}
+
+static void
+test_policy_during_handshake(void **state)
+{
+	struct world_policy p = world_default;
+	int fd;
+
+	(void)state;
+	world_start(&world_default);
+	fd = client_new();
+	world_until(W.w->sessions == 1);
+	p.version = 2;
+	p.methods = METHOD_BIT(METHOD_PASSWORD);
+	world_policy(&p);
+	world_until(world_count(MSG_POLICY_ACK) == 2);
+	client_send(fd, "\5\1\0", 3);
+	client_expect(fd, "\5\377", 2);
+	close(fd);
+	world_end();
+}
+
+static void
+test_unlisten_drains(void **state)
+{
+	struct msg_unlisten m = { .index = 3 };
+	int fd[5];
+
+	(void)state;
+	world_start(&world_default);
+	close(W.listener);
+	W.listener = -1;
+	for (unsigned i = 0; i < 5; i++)
+		fd[i] = client_new();
+	chan_send(&W.master, MSG_UNLISTEN, &m, sizeof(m), -1);
+	for (unsigned i = 0; i < 5; i++) {
+		client_send(fd[i], "\5\1\0", 3);
+		client_expect(fd[i], "\5\0", 2);
+		close(fd[i]);
+	}
+	/* And the door is shut. */
+	int late = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(late, (struct sockaddr *)&W.addr, sizeof(W.addr)), -1);
+	close(late);
+	world_end();
+}
+
+static void
+test_stop(void **state)
+{
+	int fd[2], t;
+
+	(void)state;
+	world_start(&world_default);
+	fd[0] = client_connected(&t);
+	fd[1] = client_greeted();
+	chan_send(&W.master, MSG_STOP, NULL, 0, -1);
+	assert_int_equal(loop_run(W.loop), 0); /* the worker stops it */
+	world_run(10);
+	assert_int_equal(W.w->sessions, 0);
+	const struct msg_close *c = world_last(MSG_CLOSE);
+	assert_int_equal(c->reason, REASON_SHUTDOWN);
+	client_expect_end(t);
+	for (unsigned i = 0; i < 2; i++)
+		close(fd[i]);
+	close(t);
+	world_end();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_octet_by_octet),
+		cmocka_unit_test(test_coalesced),
+		cmocka_unit_test(test_much_first_data),
+		cmocka_unit_test(test_no_method),
+		cmocka_unit_test(test_no_weaker_method),
+		cmocka_unit_test(test_version),
+		cmocka_unit_test(test_source_refused),
+		cmocka_unit_test(test_handshake_timeout),
+		cmocka_unit_test(test_handshake_limit),
+		cmocka_unit_test(test_requests_refused),
+		cmocka_unit_test(test_failure_under_data),
+		cmocka_unit_test(test_not_a_request),
+		cmocka_unit_test(test_connection_refused),
+		cmocka_unit_test(test_no_reply_before_grant),
+		cmocka_unit_test(test_master_refuses),
+		cmocka_unit_test(test_client_gone_while_connecting),
+		cmocka_unit_test(test_name),
+		cmocka_unit_test(test_name_without_aaaa),
+		cmocka_unit_test(test_name_fails),
+		cmocka_unit_test(test_name_addresses_blocked),
+		cmocka_unit_test(test_families_in_turn),
+		cmocka_unit_test(test_name_never_answered),
+		cmocka_unit_test(test_policy_ack),
+		cmocka_unit_test(test_policy_during_handshake),
+		cmocka_unit_test(test_unlisten_drains),
+		cmocka_unit_test(test_stop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
