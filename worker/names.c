@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/dnscache.h"
 #include "common/tree.h"
@@ -312,8 +313,10 @@ names_resolver(struct names *n, int fd, uint32_t spawn)
 	n->chan.on_end = on_end;
 	n->chan.on_room = on_room;
 	n->chan.owner = n;
-	if (chan_start(&n->chan, n->loop, fd, ROLE_WORKER, ROLE_RESOLVER, spawn) == -1)
+	if (chan_start(&n->chan, n->loop, fd, ROLE_WORKER, ROLE_RESOLVER, spawn) == -1) {
+		close(fd);
 		return -1;
+	}
 	n->connected = true;
 	n->last_id = 0;
 	n->wrapped = false;

@@ -39,7 +39,8 @@ struct names *names_new(struct loop *l);
 void names_free(struct names *n);
 /* A policy image came into force: hosts are read from it from now on. */
 void names_image(struct names *n, const struct image *img);
-/* A (new) channel to the resolver; chan_start is done here. Questions under way are asked again. */
+/* A (new) channel to the resolver, taken over; chan_start is done here. Questions under way are
+ * asked again. */
 int names_resolver(struct names *n, int fd, uint32_t spawn);
 /* Told by the owner what to do when the resolver breaks the rules: report to the master. */
 void names_on_fault(struct names *n, void (*report)(void *arg, uint32_t spawn), void *arg);

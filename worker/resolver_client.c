@@ -46,7 +46,7 @@ struct client {
 	struct chan chan;
 	struct clients *all;
 	struct lookup_tree lookups;
-	TAILQ_HEAD(, lookup) waiting;
+	TAILQ_HEAD(lookup_list, lookup) waiting;
 	unsigned nwaiting, under_way;
 	bool starting; /* start_waiting is at work further up the stack */
 };
@@ -56,7 +56,7 @@ struct clients {
 	struct questions *questions;
 	unsigned share;
 	bool serving;
-	LIST_HEAD(, client) list;
+	LIST_HEAD(client_list, client) list;
 	void (*report)(void *arg, uint32_t spawn);
 	void *report_arg;
 };

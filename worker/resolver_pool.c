@@ -112,8 +112,16 @@ static ares_ssize_t
 sock_recv(ares_socket_t fd, void *buf, size_t len, int flags, struct sockaddr *from,
     ares_socklen_t *fromlen, void *arg)
 {
+	ssize_t n = recvfrom(fd, buf, len, flags, from, fromlen);
+
 	(void)arg;
-	return recvfrom(fd, buf, len, flags, from, fromlen);
+	/* An empty datagram, which anyone can forge, is no end of the connection (CVE-2023-32067);
+	 * c-ares gives `from` for UDP only. */
+	if (n == 0 && from != NULL) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return n;
 }
 
 static ares_ssize_t
