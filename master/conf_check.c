@@ -172,8 +172,10 @@ conf_check(struct conf_parse *ps)
 	struct conf *c = ps->conf;
 	struct conf_table *t;
 
-	STAILQ_FOREACH (t, &c->tables, entry)
+	STAILQ_FOREACH (t, &c->tables, entry) {
 		conf_table_check(ps, t, false);
+		conf_table_positive(ps, t);
+	}
 	conf_rules_resolve(ps);
 	conf_tables_number(ps);
 	if (STAILQ_EMPTY(&c->listens) && !(ps->spoiled & SPOILED_LISTEN))

@@ -402,11 +402,13 @@ begins_statement(const struct conf_input *in)
 	return begins;
 }
 
-static void
+/* What follows then is the error, a } for each {, and the line's end. */
+static int
 close_braces(struct conf_parse *ps)
 {
 	conf_error(ps, &ps->lex.brace, "a { is never closed, expected a } behind the list");
-	ps->lex.close = ps->lex.braces + 1; /* and the line's end */
+	ps->lex.close = ps->lex.braces + 1;
+	return T_CONFYYerror;
 }
 
 static int
@@ -425,7 +427,7 @@ line_end(struct conf_parse *ps)
 		newline(lx->in);
 	}
 	if (begins_statement(lx->in))
-		close_braces(ps);
+		return close_braces(ps);
 	return token(ps, T_BREAK, "\n", 1, &w);
 }
 
@@ -436,15 +438,16 @@ input_end(struct conf_parse *ps)
 	struct conf_lex *lx = &ps->lex;
 	struct conf_input *in = lx->in;
 
-	if (in->macro == NULL && lx->braces > 0) {
-		close_braces(ps);
-		return token(ps, T_BREAK, "\n", 1, &in->where);
-	}
+	if (in->macro == NULL && lx->braces > 0)
+		return close_braces(ps);
 	if (in->macro == NULL && lx->last != T_NL)
 		return token(ps, T_NL, "\n", 1, &in->where);
 	lx->in = in->up;
-	if (lx->in == NULL)
+	if (lx->in == NULL) {
 		ps->end = in->where;
+		if (in->len > 0 && in->text[in->len - 1] == '\n')
+			ps->end.line--;
+	}
 	return 0;
 }
 

@@ -250,6 +250,8 @@ void conf_table_add(struct conf_parse *ps, struct conf_table *t, const struct pr
 /* Reports repeated and contradicting prefixes and those in other spellings. A merged table is a
  * rule's list with named tables in it, each checked before: only contradictions are new. */
 void conf_table_check(struct conf_parse *ps, struct conf_table *t, bool merged);
+/* A list of nothing but ! prefixes is an error; an empty one (of a file) is not. */
+void conf_table_positive(struct conf_parse *ps, const struct conf_table *t);
 /* After the last use: gives each its index in the image. */
 void conf_tables_number(struct conf_parse *ps);
 

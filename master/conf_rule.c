@@ -154,7 +154,7 @@ looks_like_prefix(const struct conf_item *it)
 	bool host_bits;
 
 	return prefix_parse(it->s, &p, &host_bits) == 0 || strpbrk(it->s, "/:") != NULL ||
-	       (it->len > 0 && strspn(it->s, "0123456789.") == it->len);
+	       (strpbrk(it->s, "0123456789") != NULL && strspn(it->s, "0123456789.") == it->len);
 }
 
 static void
@@ -236,6 +236,8 @@ targets_resolve(struct conf_parse *ps, struct targets *t, const struct conf_item
 	}
 	if (t->tables > 0 && t->own != NULL)
 		conf_table_check(ps, t->own, true);
+	if (t->own != NULL)
+		conf_table_positive(ps, t->own);
 	if (t->any && t->negated)
 		t->any = false;
 	return t->own;

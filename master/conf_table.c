@@ -202,20 +202,14 @@ conf_table_check(struct conf_parse *ps, struct conf_table *t, bool merged)
 	struct conf_prefix *p, **sorted;
 	size_t n = 0, k = 0;
 	char text[ADDR_TEXT];
-	bool positive = false;
 
 	STAILQ_FOREACH (p, &t->prefixes, entry)
 		n++;
 	if (n == 0)
 		return;
 	sorted = conf_alloc(ps, n * sizeof(*sorted));
-	STAILQ_FOREACH (p, &t->prefixes, entry) {
-		positive = positive || !p->negated;
+	STAILQ_FOREACH (p, &t->prefixes, entry)
 		sorted[k++] = p;
-	}
-	if (!positive)
-		conf_error(ps, &t->where,
-		    "a list has nothing but ! prefixes, expected one that they are taken from, or any");
 	qsort(sorted, n, sizeof(*sorted), prefix_order);
 	STAILQ_INIT(&t->prefixes);
 	for (k = 0; k < n; k++) {
@@ -236,6 +230,19 @@ conf_table_check(struct conf_parse *ps, struct conf_table *t, bool merged)
 	}
 	if (!merged)
 		spelling_check(ps, t);
+}
+
+void
+conf_table_positive(struct conf_parse *ps, const struct conf_table *t)
+{
+	const struct conf_prefix *p;
+
+	STAILQ_FOREACH (p, &t->prefixes, entry)
+		if (!p->negated)
+			return;
+	if (!STAILQ_EMPTY(&t->prefixes))
+		conf_error(ps, &t->where,
+		    "a list has nothing but ! prefixes, expected one that they are taken from, or any");
 }
 
 void

@@ -272,6 +272,8 @@ static const struct {
 	{ "block from { any, 10.0.0.0/8 }", "rule 2 block commands=0 methods=0", false },
 	{ "table <t> { 10.0.0.0/8, 192.0.2.0/24 }\nblock from { 10.0.0.0/8, <t>, !10.7.0.0/16 }",
 	    "rule 3 block commands=0 methods=0 from: 10.0.0.0/8 !10.7.0.0/16 192.0.2.0/24", false },
+	{ "table <t> { 10.0.0.0/8 }\nblock from { <t>, !10.7.0.0/16 }",
+	    "rule 3 block commands=0 methods=0 from: 10.0.0.0/8 !10.7.0.0/16", false },
 	{ "block from <t>\ntable <t> { ::/0 }", "rule 2 block commands=0 methods=0 from=t: ::/0",
 	    false },
 	{ "block port 1-65535", "rule 2 block commands=0 methods=0 port=1-65535", false },
