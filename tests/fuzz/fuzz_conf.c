@@ -3,6 +3,7 @@
  * sound, or in at least one message, each with file and line. The first octet says what lies beside
  * it in the directory: the same octets again as an include and as a table's file.
  */
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,7 +92,6 @@ check_sound(const struct conf *c)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char made = 'X';
 	static bool made;
 	const struct conf_define d = { "m", "{ 10.0.0.0/8, $n }" };
 	char path[100], *said;
