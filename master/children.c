@@ -25,6 +25,7 @@
 struct children {
 	struct loop *loop;
 	const char *libexec;
+	bool quiet;
 	const struct children_ops *ops;
 	void *arg;
 	uint32_t next_spawn;
@@ -39,14 +40,18 @@ program(enum role r)
 }
 
 struct children *
-children_new(struct loop *l, const char *libexec, const struct children_ops *ops, void *arg)
+children_new(
+    struct loop *l, const char *libexec, bool quiet, const struct children_ops *ops, void *arg)
 {
 	struct children *f = calloc(1, sizeof(*f));
 
 	if (f != NULL)
-		*f = (struct children){
-			.loop = l, .libexec = libexec, .ops = ops, .arg = arg, .next_spawn = 1
-		};
+		*f = (struct children){ .loop = l,
+			.libexec = libexec,
+			.quiet = quiet,
+			.ops = ops,
+			.arg = arg,
+			.next_spawn = 1 };
 	return f;
 }
 
@@ -62,7 +67,7 @@ children_free(struct children *f)
 
 /* In the forked child: only async-signal-safe calls until exec. */
 static _Noreturn void
-become(const char *path, const char *name, int sock)
+become(const char *path, const char *name, int sock, bool quiet)
 {
 	char *argv[] = { (char *)(uintptr_t)name, NULL };
 #ifdef SANITIZED
@@ -76,7 +81,8 @@ become(const char *path, const char *name, int sock)
 	/* The channel may stand on 0-2 or on CHILD_FD itself: move it out of the way first. */
 	sock = fcntl(sock, F_DUPFD, CHILD_FD + 1);
 	if (null == -1 || sock == -1 || dup2(null, 0) == -1 || dup2(null, 1) == -1 ||
-	    dup2(sock, CHILD_FD) == -1 || close_range(CHILD_FD + 1, ~0u, 0) == -1)
+	    (quiet && dup2(null, 2) == -1) || dup2(sock, CHILD_FD) == -1 ||
+	    close_range(CHILD_FD + 1, ~0u, 0) == -1)
 		_exit(126);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -125,7 +131,7 @@ spawn(struct child *c)
 	int sv[2];
 
 	c->spawn = f->next_spawn++;
-	c->ready = c->stopping = false;
+	c->ready = c->loaded = c->stopping = false;
 	c->acked = c->lacking = 0;
 	c->fault[0] = '\0';
 	c->started = loop_now(f->loop);
@@ -135,7 +141,7 @@ spawn(struct child *c)
 		return -1;
 	c->pid = fork();
 	if (c->pid == 0)
-		become(path, name, sv[1]);
+		become(path, name, sv[1], f->quiet);
 	int saved = errno;
 	close(sv[1]);
 	if (c->pid == -1 || start_channel(c, sv[0]) == -1) {
@@ -285,6 +291,7 @@ ended(struct child *c, int status)
 	/* Nobody holds the other end any more: what it has sent is read up to the end. */
 	chan_drain(&c->chan);
 	chan_stop(&c->chan);
+	c->last_pid = c->pid;
 	c->pid = -1;
 	f->ops->lost(f->arg, c, how_ended(c, status, buf, sizeof(buf)));
 	if (!c->wanted)
@@ -308,6 +315,15 @@ children_reap(struct children *f)
 
 		if (c->pid > 0 && waitpid(c->pid, &status, WNOHANG) == c->pid)
 			ended(c, status);
+	}
+}
+
+void
+children_give_up(struct children *f)
+{
+	for (unsigned i = 0; i < f->n; i++) {
+		f->all[i]->wanted = false;
+		deadline_disarm(&f->all[i]->respawn);
 	}
 }
 

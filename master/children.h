@@ -23,10 +23,12 @@ struct child {
 	unsigned index; /* a worker's place, 0 .. workers-1; 0 for the other roles */
 	uint32_t spawn; /* this process's number; never reused while the master lives */
 	pid_t pid;      /* -1: not running */
+	pid_t last_pid; /* what it was, for the record of its loss */
 	struct chan chan;
 	struct children *family;
 	bool wanted;       /* to be replaced when lost */
 	bool ready;        /* READY came */
+	bool loaded;       /* the password role: the users file is in force */
 	bool stopping;     /* STOP was sent: its end is no loss */
 	uint32_t acked;    /* policy version */
 	uint32_t lacking;  /* layers, as READY told */
@@ -48,9 +50,10 @@ struct children_ops {
 	void (*lost)(void *arg, struct child *c, const char *how);
 };
 
-/* `libexec`: the directory with worker, resolver and authd. NULL with errno. */
+/* `libexec`: the directory with worker, resolver and authd. `quiet`: their standard error is
+ * /dev/null, else ours. NULL with errno. */
 struct children *children_new(
-    struct loop *l, const char *libexec, const struct children_ops *ops, void *arg);
+    struct loop *l, const char *libexec, bool quiet, const struct children_ops *ops, void *arg);
 
 void children_free(struct children *f); /* none is running any more */
 
@@ -71,6 +74,8 @@ void child_kill(struct child *c, const char *fmt, ...) __attribute__((format(pri
 /* Call on SIGCHLD. */
 void children_reap(struct children *f);
 
+/* No process is replaced from now on. */
+void children_give_up(struct children *f);
 /* Asks every process of the role to end (MSG_STOP) and not to be replaced. */
 void children_stop(struct children *f, enum role role);
 unsigned children_running(const struct children *f, enum role role); /* ROLE_COUNT: all */

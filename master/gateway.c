@@ -128,7 +128,8 @@ open_basics(struct gateway *g)
 		return fail("event loop");
 	g->policies = policies_new();
 	g->listeners = listeners_new(g->workers);
-	g->children = children_new(g->loop, g->options->libexec, &gateway_children, g);
+	g->children = children_new(
+	    g->loop, g->options->libexec, g->options->ready_fd != -1, &gateway_children, g);
 	g->watch = watch_new(g->loop);
 	if (g->policies == NULL || g->listeners == NULL || g->children == NULL || g->watch == NULL)
 		return fail("memory");
@@ -261,7 +262,8 @@ not_ready(struct child *c, void *arg)
 	const struct gateway *g = ((void **)arg)[0];
 	bool *all = ((void **)arg)[1];
 
-	if (!c->ready || c->acked < policies_version(g->policies))
+	if (!c->ready || c->acked < policies_version(g->policies) ||
+	    (c->role == ROLE_PASSWORD && !c->loaded))
 		*all = false;
 }
 
@@ -278,6 +280,7 @@ gateway_check_started(struct gateway *g)
 	if (!all)
 		return;
 	g->phase = PHASE_SERVING;
+	g->served = true;
 	snprintf(text, sizeof(text), "sallyportd %s, %u workers, %u listeners", SALLYPORT_VERSION,
 	    g->workers, listeners_count(g->listeners));
 	audit_begin(&r, EVENT_START);
@@ -317,6 +320,7 @@ gateway_stop(struct gateway *g, int exit_status)
 	if (g->phase != PHASE_STOPPING) {
 		g->phase = PHASE_STOPPING;
 		notify("STOPPING=1");
+		children_give_up(g->children);
 		children_stop(g->children, ROLE_WORKER);
 		deadline_arm(g->loop, &g->stop, STOP_MS);
 	}
@@ -331,14 +335,14 @@ gateway_stop(struct gateway *g, int exit_status)
 
 /* Whatever was made is undone, also after a start that failed halfway. */
 static void
-finish(struct gateway *g, bool served)
+finish(struct gateway *g)
 {
 	struct audit_rec r;
 
 	control_free(g->control);
 	if (g->early != NULL)
 		early_flush_all(g->early);
-	if (served) {
+	if (g->served) {
 		audit_begin(&r, EVENT_STOP);
 		audit_num(&r, FIELD_PID, (uint64_t)getpid());
 		log_record(g->log, &r);
@@ -352,8 +356,7 @@ finish(struct gateway *g, bool served)
 	listeners_free(g->listeners);
 	policies_free(g->policies);
 	children_free(g->children);
-	if (g->made_run_directory || served)
-		rundir_remove(g->conf->run_directory, g->made_run_directory);
+	rundir_remove(g->conf->run_directory, g->made_run_directory);
 	conf_free(g->conf);
 	if (g->users_fd != -1)
 		close(g->users_fd);
@@ -364,8 +367,6 @@ int
 gateway_run(const struct gateway_options *o, struct conf *c)
 {
 	struct gateway g = { .options = o, .conf = c, .users_fd = -1, .exit_status = 1 };
-	bool served;
-
 	running = &g;
 	if (start(&g) == 0) {
 		g.exit_status = 0;
@@ -375,7 +376,6 @@ gateway_run(const struct gateway_options *o, struct conf *c)
 		gateway_stop(&g, 1);
 		loop_run(g.loop);
 	}
-	served = g.phase == PHASE_STOPPING && g.exit_status == 0;
-	finish(&g, served);
+	finish(&g);
 	return g.exit_status;
 }

@@ -36,6 +36,7 @@ struct gateway {
 	struct loop *loop;
 	struct conf *conf;
 	enum gateway_phase phase;
+	bool served; /* it has been in PHASE_SERVING */
 	int exit_status;
 	uint64_t instance;
 	unsigned workers;

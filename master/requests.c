@@ -77,13 +77,16 @@ peer_fault(struct gateway *g, struct child *c, const struct msg_peer_fault *p)
 }
 
 static bool
-users_ack(struct gateway *g, const struct msg_users_ack *a)
+users_ack(struct gateway *g, struct child *c, const struct msg_users_ack *a)
 {
 	const char *file = g->conf->users_file != NULL ? g->conf->users_file : "-";
 	int len = (int)strnlen(a->what, sizeof(a->what));
 
-	if (a->line == 0 && len == 0)
+	if (a->line == 0 && len == 0) {
+		c->loaded = true;
+		gateway_check_started(g);
 		return true;
+	}
 	if (g->phase == PHASE_STARTING) {
 		fprintf(
 		    stderr, "sallyportd: cannot start: %s:%u: %.*s\n", file, a->line, len, a->what);
@@ -131,7 +134,7 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 	case MSG_PEER_FAULT:
 		return peer_fault(g, c, m->payload);
 	case MSG_USERS_ACK:
-		return users_ack(g, m->payload);
+		return users_ack(g, c, m->payload);
 	case MSG_VERDICT:
 		return verdict(g, c, m);
 	case MSG_EARLY:

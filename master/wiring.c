@@ -144,10 +144,11 @@ lost(void *arg, struct child *c, const char *how)
 	if (c->role == ROLE_WORKER)
 		sessions_worker_end(g->sessions, c,
 		    g->phase == PHASE_STOPPING ? REASON_SHUTDOWN : REASON_CHILD_LOST);
-	if (!planned) {
+	if (!planned && g->served) {
 		audit_begin(&r, EVENT_CHILD_LOST);
 		audit_num(&r, FIELD_WORKER, c->spawn);
 		audit_word(&r, FIELD_ROLE, role_name(c->role));
+		audit_num(&r, FIELD_PID, (uint64_t)c->last_pid);
 		audit_str(&r, FIELD_DETAIL, how, strlen(how));
 		log_record(g->log, &r);
 	}
