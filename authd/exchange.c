@@ -22,6 +22,7 @@ static struct {
 	const struct check_role *role;
 	struct throttle *throttle;
 	struct queue queue;
+	uint32_t slots; /* of a worker; the master takes a verdict on any other for a lie of ours */
 	struct deadline turn;           /* begins checks and sends answers, once a turn */
 	TAILQ_HEAD(, exchange) answers; /* in the order of their marks */
 } here;
@@ -38,6 +39,7 @@ exchange_init(
 	here.turn.cb = on_turn;
 	TAILQ_INIT(&here.answers);
 	queue_init(&here.queue, init->workers);
+	here.slots = init->slots;
 	here.throttle = throttle_new();
 	return here.throttle != NULL ? 0 : -1;
 }
@@ -275,7 +277,8 @@ exchange_ask(struct worker *w, const struct msg *m)
 	const uint8_t *user = wire_take(&in, a.user_len);
 	const uint8_t *password = wire_take(&in, a.password_len);
 	if (!wire_done(&in) || a.user_len == 0 || a.password_len == 0 || a.sid.gen == 0 ||
-	    !client_sane(&a.client) || exchange_find(w, a.sid.slot) != NULL)
+	    a.sid.slot >= here.slots || !client_sane(&a.client) ||
+	    exchange_find(w, a.sid.slot) != NULL)
 		return false;
 
 	struct exchange *x = calloc(1, sizeof(*x));

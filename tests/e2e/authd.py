@@ -161,7 +161,7 @@ class Authd:
             modes |= {"CHROOT": OFF}
         modes |= layers or {}
         chroot = f"{self.dir}/root".encode() if modes["CHROOT"] != OFF else b""
-        self.master.send(message("INIT", struct.pack("=6I", ROLE[role], 7, uid, uid, 0, workers) +
+        self.master.send(message("INIT", struct.pack("=6I", ROLE[role], 7, uid, uid, 65536, workers) +
                                  bytes(modes[name] for name in LAYERS).ljust((len(LAYERS) + 7) // 8 * 8, b"\0") +
                                  struct.pack("=256s64s", chroot, service.encode())))
         self.master.get("READY")

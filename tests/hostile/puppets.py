@@ -3,6 +3,7 @@
 has them."""
 import os
 import shutil
+import signal
 import socket
 import struct
 import threading
@@ -141,6 +142,10 @@ class Puppet:
                 if name == want:
                     return fields, tail
 
+    def leave(self):
+        """The puppet's own end; the master sees a status of 0."""
+        self.s.close()
+
     def check_layout(self):
         for line in self.tell("table").splitlines():
             name, number, fixed = line.split()
@@ -240,6 +245,17 @@ def start(gateway, stage, text, puppets, enter=True, **how):
             p.settle(100)
         wait_for(lambda: g.heard("READY=1"), 30, g.story)
     return g, cast
+
+
+def end(g, cast, lost):
+    """Ends a gateway with all puppets in it: so many children were lost before, and none in the end."""
+    g.p.send_signal(signal.SIGTERM)
+    wait_for(lambda: g.heard("STOPPING=1"), 10, g.story)
+    for p in cast:
+        p.leave()
+    g.expect_lost = lost
+    assert len(g.records("child-lost")) == lost, g.story()
+    g.finish()
 
 
 class Alone:

@@ -8,7 +8,7 @@ import pytest
 import acts
 import sally
 from peers import wait_for
-from puppets import KILLED, LAYERS, Alone, Stage, start
+from puppets import KILLED, LAYERS, Alone, Stage, end, start
 
 plain = pytest.mark.skipif(sally.SANITIZE, reason="the proofs run on the plain build: a sanitizer's has EPERM")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="uid, chroot and capabilities take root")
@@ -27,33 +27,29 @@ def table(rows):
         print("table: " + "  ".join(f"{cell:28}" for cell in row))
 
 
-def sibling_of(g, puppet):
-    return [p for p in g.children("worker") if p != puppet.pid][0]
-
-
-def play(gateway, stage, text, lost):
+def play(gateway, stage, text):
     """Every act, each by a worker of its own: {name: result}."""
     n = len(acts.ACTS)
-    g, cast = start(gateway, stage, sally.OPEN + text, {"worker": n}, workers=n + 1, expect_lost=lost)
-    results = {}
-    for (name, act, _), p in zip(acts.ACTS, cast):
-        results[name] = acts.do(act, p, sibling_of(g, p))
-    return g, cast, results
+    g, cast = start(gateway, stage, sally.OPEN + text, {"worker": n}, workers=n + 1)
+    sibling = [pid for pid in g.children("worker") if pid not in [p.pid for p in cast]][0]
+    return g, cast, {name: acts.do(act, p, sibling) for (name, act, _), p in zip(acts.ACTS, cast)}
 
 
 @plain
 @as_root
-def test_worker(gateway, stage, capsys):
+def test_worker(stage, gateway, capsys):
     n = len(acts.ACTS)
-    g, cast, on = play(gateway, stage, "", n)
+    g, cast, on = play(gateway, stage, "")
     for p in cast:  # refused, logged, replaced
         r = g.record("child-lost", worker=p.spawn)
         assert r["process"] == b"worker" and b"SIGSYS" in r["detail"], r
     wait_for(lambda: len(g.children("worker")) == n + 1, 30, g.story)
     assert g.ctl("status").returncode == 0
-    g.finish()
-    _, _, filter_off = play(gateway, stage, "sandbox seccomp off\n", 0)
-    _, _, off = play(gateway, stage, OFF, 0)
+    end(g, cast, n)
+    g, cast, filter_off = play(gateway, stage, "sandbox seccomp off\n")
+    end(g, cast, 0)
+    g, cast, off = play(gateway, stage, OFF)
+    end(g, cast, 0)
     with capsys.disabled():
         table([("act of a worker", "sandbox on", "seccomp off", "all layers off")] +
               [(name, acts.word(on[name]), acts.word(filter_off[name]), acts.word(off[name]))
@@ -140,7 +136,8 @@ def test_layers_alone(stage, tmp_path):
 @as_root
 def test_a_required_layer(gateway):
     """One that cannot be had stops the start, and says which and why."""
-    g = gateway(sally.OPEN + 'sandbox chroot require\nprocess worker chroot "/nonexistent"\n', ready=False)
+    g = gateway(sally.OPEN + 'sandbox chroot require\nprocess worker chroot "/nonexistent"\n', ready=False,
+                expect_lost=2)
     status, stderr = g.fails_to_start()
     assert status == 1 and "chroot" in stderr and "No such file" in stderr, stderr
     assert "sandbox chroot try" in stderr
