@@ -633,3 +633,20 @@ def test_a_worker_that_never_reads_stops_only_itself(resolver, serve):
     deaf.ours.setblocking(True)
     for n in range(sent):
         assert deaf.answer()[2] == OK
+
+
+def test_answers_wait_for_a_worker_that_reads_late(resolver, serve):
+    """More than a channel may hold is ready at once: it follows as the worker reads, and is no fault."""
+    def handler(q):
+        time.sleep(1.5)
+        return q.reply([a(("192.0.2.%d" if q.type == 1 else "2001:db8::%d") % n) for n in range(1, 33)])
+
+    r = resolver(serve(Server, handler), timeout_ms=5000)
+    w = r.worker()
+    for _ in range(5000):
+        w.ask(b"www.example", A | AAAA)
+    time.sleep(2)
+    assert r.quiet(0)
+    got = [w.answer() for _ in range(10000)]
+    assert {(x[2], len(x[3])) for x in got} == {(OK, 32)}
+    assert {x[:2] for x in got} == {(n, f) for n in range(1, 5001) for f in (A, AAAA)}
