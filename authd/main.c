@@ -33,5 +33,8 @@ main(void)
 		child_fail("the throttle's table");
 	child_enter(&sandbox, &init);
 	link_start(l, &init, password ? password_users : NULL);
-	return loop_run(l) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	int error = loop_run(l);
+	if (!password)
+		pam_stop();
+	return error == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

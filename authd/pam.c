@@ -4,15 +4,20 @@
  * block, crash, or keep state. What a helper says is believed, for it is the one that knows; how
  * long it takes is not: it is killed after PAM_TICKS, and a failure is told only at a tick, so that
  * the time in between, which depends on what there is of the user, stays hidden.
+ * What a module starts ends with its helper: this process adopts it (PR_SET_CHILD_SUBREAPER) and
+ * kills it, or programs that hang would use up the processes that the role may have.
  */
 #include "authd/pam.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/queue.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +25,7 @@
 
 /* One exchange with PAM, until it is answered; its helper ends before it, or with it. */
 struct check {
+	LIST_ENTRY(check) entry; /* while there is a helper */
 	struct exchange *x;
 	struct ev ev; /* of the helper's pidfd */
 	struct deadline tick;
@@ -33,6 +39,7 @@ struct check {
 static struct {
 	struct loop *loop;
 	const char *service;
+	LIST_HEAD(, check) running;
 	unsigned helpers;
 } here;
 
@@ -45,7 +52,53 @@ pam_init(struct loop *l, const char *service)
 	}
 	here.loop = l;
 	here.service = service;
-	return 0;
+	LIST_INIT(&here.running);
+	return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+static bool
+is_helper(pid_t pid)
+{
+	struct check *c;
+
+	LIST_FOREACH (c, &here.running, entry) {
+		if (c->pid == pid)
+			return true;
+	}
+	return false;
+}
+
+/* Kills and reaps every child that is no helper. */
+static void
+orphans_kill(void)
+{
+	char path[64];
+	int pid;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	FILE *f = fopen(path, "re");
+	while (f != NULL && fscanf(f, "%d", &pid) == 1) {
+		if (is_helper(pid))
+			continue;
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, WNOHANG); /* or at the next call */
+	}
+	if (f != NULL)
+		fclose(f);
+}
+
+void
+pam_stop(void)
+{
+	struct check *c;
+
+	LIST_FOREACH (c, &here.running, entry)
+		kill(-c->pid, SIGKILL);
+	while ((c = LIST_FIRST(&here.running)) != NULL) {
+		waitpid(c->pid, NULL, 0);
+		LIST_REMOVE(c, entry);
+	}
+	orphans_kill();
 }
 
 static bool
@@ -100,7 +153,9 @@ on_ended(struct ev *e, uint32_t events)
 	close(pidfd);
 	while (waitpid(c->pid, &status, 0) == -1 && errno == EINTR)
 		;
+	LIST_REMOVE(c, entry);
 	c->pid = 0;
+	orphans_kill();
 	ssize_t n = read(c->pipe, &r, sizeof(r));
 	close(c->pipe);
 	c->pipe = -1;
@@ -124,6 +179,7 @@ on_tick(struct deadline *d)
 	/* Its process group: what it has started goes too. */
 	if (++c->ticks == PAM_TICKS)
 		kill(-c->pid, SIGKILL);
+	orphans_kill();
 	deadline_arm(here.loop, &c->tick, PAM_TICK);
 }
 
@@ -147,6 +203,7 @@ helper_start(struct check *c)
 			c->pid = pid;
 			c->pipe = p[0];
 			here.helpers++;
+			LIST_INSERT_HEAD(&here.running, c, entry);
 			return 0;
 		}
 		kill(-pid, SIGKILL);

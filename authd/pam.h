@@ -15,5 +15,7 @@ extern const struct check_role pam_role;
 
 /* 0, or -1 with errno. The service's name must stay where it is. */
 int pam_init(struct loop *l, const char *service);
+/* The end of this process: kills the helpers and what they have started. */
+void pam_stop(void);
 
 #endif

@@ -205,6 +205,8 @@ class Authd:
         return v[2], got[1], got[2], got[3], took
 
     def stop(self):
+        if self.master.sock.fileno() == -1:
+            return
         try:
             if self.p.poll() is None:
                 try:
