@@ -131,7 +131,7 @@ spawn(struct child *c)
 	int sv[2];
 
 	c->spawn = f->next_spawn++;
-	c->ready = c->loaded = c->stopping = false;
+	c->ready = c->loaded = c->stopping = c->reaped = false;
 	c->acked = c->lacking = 0;
 	c->fault[0] = '\0';
 	c->started = loop_now(f->loop);
@@ -228,7 +228,7 @@ struct child *
 children_by_spawn(struct children *f, uint32_t number)
 {
 	for (unsigned i = 0; i < f->n; i++)
-		if (f->all[i]->pid > 0 && f->all[i]->spawn == number)
+		if ((f->all[i]->pid > 0 || f->all[i]->reaped) && f->all[i]->spawn == number)
 			return f->all[i];
 	return NULL;
 }
@@ -288,11 +288,14 @@ ended(struct child *c, int status)
 	struct children *f = c->family;
 	char buf[4200];
 
-	/* Nobody holds the other end any more: what it has sent is read up to the end. */
-	chan_drain(&c->chan);
-	chan_stop(&c->chan);
+	/* Its number may be another process's from now on. */
 	c->last_pid = c->pid;
 	c->pid = -1;
+	/* Nobody holds the other end any more: what it has sent is read up to the end. */
+	c->reaped = true;
+	chan_drain(&c->chan);
+	chan_stop(&c->chan);
+	c->reaped = false;
 	f->ops->lost(f->arg, c, how_ended(c, status, buf, sizeof(buf)));
 	if (!c->wanted)
 		return;

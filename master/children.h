@@ -30,6 +30,7 @@ struct child {
 	bool ready;        /* READY came */
 	bool loaded;       /* the password role: the users file is in force */
 	bool stopping;     /* STOP was sent: its end is no loss */
+	bool reaped;       /* it has ended; what it had sent is being read */
 	uint32_t acked;    /* policy version */
 	uint32_t lacking;  /* layers, as READY told */
 	char fault[192];   /* why it was killed; "" : it ended by itself */
