@@ -105,10 +105,10 @@ def test_listening_on_an_interface_and_a_name(gateway, echo):
 def test_freebind(gateway):
     import subprocess
     port = peers.free_port()
-    text = 'listen on 10.123.0.1 port {} {}\nrun directory "@DIR@/run"\nlog file "@DIR@/log"\n' + sally.OPEN
-    g = gateway(text.format(port, ""), whole=True, ready=False)
+    text = f'listen on 10.123.0.1 port {port} freebind\nrun directory "@DIR@/run"\nlog file "@DIR@/log"\n' + sally.OPEN
+    g = gateway(text.replace(" freebind", ""), whole=True, ready=False)
     status, err = g.fails_to_start()
     assert status == 1 and "freebind" in err, err
-    g = gateway(text.format(port, "freebind"), whole=True)
+    g = gateway(text, whole=True)
     subprocess.run(["ip", "addr", "add", "10.123.0.1/32", "dev", "lo"], check=True)
     assert socks5.Client(("10.123.0.1", port)).greet(0) == 0
