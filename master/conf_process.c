@@ -133,11 +133,11 @@ conf_process_finish(struct conf_parse *ps)
 	struct conf_process *p = ps->conf->process;
 
 	for (unsigned r = ROLE_MASTER + 1; r < ROLE_COUNT; r++)
-		if (!p[r].uid_given)
+		if (!p[r].uid_given && ps->conf->errors == 0) /* else it is not used */
 			process_default(ps, (enum role)r);
 	for (unsigned r = ROLE_MASTER + 1; r < ROLE_COUNT; r++)
 		for (unsigned o = ROLE_MASTER + 1; o < r; o++)
-			if (p[r].uid == p[o].uid)
+			if (p[r].uid != 0 && p[r].uid == p[o].uid)
 				conf_error(ps, p[r].uid_given ? &p[r].where : &p[o].where,
 				    "process %s and process %s share the user %u, expected each to have its own",
 				    role_name((enum role)o), role_name((enum role)r), p[r].uid);
