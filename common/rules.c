@@ -273,7 +273,7 @@ rules_eval(const struct image *img, const struct query *q, uint32_t *rule)
 			*rule = candidate != RULE_NONE ? candidate : i;
 			if (candidate == RULE_NONE)
 				return RULES_BLOCK;
-			return uncertain || r[i].action == RULE_BLOCK ? RULES_MAYBE : RULES_PASS;
+			return uncertain ? RULES_MAYBE : RULES_PASS;
 		}
 		uncertain = true;
 	}
