@@ -34,7 +34,7 @@ struct policy {
 	const struct image *img;
 };
 
-static void *
+static inline void *
 policy_keep(struct policy *p, size_t size)
 {
 	void *m = calloc(1, size);
@@ -44,13 +44,13 @@ policy_keep(struct policy *p, size_t size)
 	return m;
 }
 
-static char *
+static inline char *
 policy_strdup(struct policy *p, const char *s)
 {
 	return strcpy(policy_keep(p, strlen(s) + 1), s);
 }
 
-static void
+static inline void
 policy_str(struct policy *p, struct conf_strs *list, const char *word)
 {
 	struct conf_str *s = policy_keep(p, sizeof(*s));
@@ -60,7 +60,7 @@ policy_str(struct policy *p, struct conf_strs *list, const char *word)
 	STAILQ_INSERT_TAIL(list, s, entry);
 }
 
-static struct conf_table *
+static inline struct conf_table *
 policy_table(struct policy *p, const char *name)
 {
 	struct conf_table *t;
@@ -78,7 +78,7 @@ policy_table(struct policy *p, const char *name)
 }
 
 /* True if the word is a prefix, which is then in the table. */
-static bool
+static inline bool
 policy_prefix(struct policy *p, struct conf_table **t, const char *word)
 {
 	struct prefix prefix;
@@ -96,7 +96,7 @@ policy_prefix(struct policy *p, struct conf_table **t, const char *word)
 	return true;
 }
 
-static void
+static inline void
 policy_port(struct policy *p, struct conf_rule *r, const char *word)
 {
 	struct conf_ports *ports = policy_keep(p, sizeof(*ports));
@@ -107,14 +107,14 @@ policy_port(struct policy *p, struct conf_rule *r, const char *word)
 	STAILQ_INSERT_TAIL(&r->ports, ports, entry);
 }
 
-static enum method
+static inline enum method
 policy_method(const char *word)
 {
 	assert(strcmp(word, "none") == 0 || strcmp(word, "password") == 0);
 	return strcmp(word, "none") == 0 ? METHOD_NONE : METHOD_PASSWORD;
 }
 
-static void
+static inline void
 policy_address(struct policy *p, struct conf_rule *r, bool to, const char *word)
 {
 	char name[64];
@@ -129,7 +129,7 @@ policy_address(struct policy *p, struct conf_rule *r, bool to, const char *word)
 		policy_str(p, &r->to_names, word);
 }
 
-static void
+static inline void
 policy_rule(struct policy *p, enum rule_action action, char **save)
 {
 	struct conf_rule *r = policy_keep(p, sizeof(*r));
@@ -161,7 +161,7 @@ policy_rule(struct policy *p, enum rule_action action, char **save)
 	}
 }
 
-static void
+static inline void
 policy_group(struct policy *p, char **save)
 {
 	struct conf_group *g = policy_keep(p, sizeof(*g));
@@ -174,7 +174,7 @@ policy_group(struct policy *p, char **save)
 		policy_str(p, &g->users, word);
 }
 
-static void
+static inline void
 policy_list(struct policy *p, const char *key, char **save)
 {
 	struct conf_table *t = NULL;
@@ -198,7 +198,7 @@ policy_list(struct policy *p, const char *key, char **save)
 	}
 }
 
-static void
+static inline void
 policy_line(struct policy *p, char *line)
 {
 	char *save, *word = strtok_r(line, " \t,{}", &save);
@@ -216,7 +216,7 @@ policy_line(struct policy *p, char *line)
 }
 
 /* The structs alone; a test may change them before policy_image. */
-static struct policy *
+static inline struct policy *
 policy_parse(const char *text)
 {
 	struct policy *p = calloc(1, sizeof(*p));
@@ -237,7 +237,7 @@ policy_parse(const char *text)
 	return p;
 }
 
-static const struct image *
+static inline const struct image *
 policy_image(struct policy *p)
 {
 	struct image_inputs in = { .hosts_path = p->hosts,
@@ -252,7 +252,7 @@ policy_image(struct policy *p)
 	return p->img;
 }
 
-static struct policy *
+static inline struct policy *
 policy_new(const char *text)
 {
 	struct policy *p = policy_parse(text);
@@ -261,7 +261,7 @@ policy_new(const char *text)
 	return p;
 }
 
-static void
+static inline void
 policy_free(struct policy *p)
 {
 	for (size_t i = 0; i < p->nkept; i++)

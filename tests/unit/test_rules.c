@@ -11,6 +11,34 @@
 
 #include "tests/unit/policy_ask.h"
 
+/* Everything but the destination, as a session of alice has it. */
+#define ALICE "src 10.9.9.9 method password user alice cmd connect port 80 "
+#define ANON  "src 10.9.9.9 method none nobody cmd connect port 80 "
+
+struct row {
+	const char *policy, *query, *answer;
+};
+
+static void
+expect(const char *policy, const char *query, const char *answer)
+{
+	struct policy *p = policy_new(policy);
+	char got[64];
+
+	if (strcmp(ask(p->img, query, got), answer) != 0)
+		fail_msg("\n%s\n  %s\n  got %s, want %s", policy, query, got, answer);
+	policy_free(p);
+}
+
+static void
+expect_rows(const struct row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		expect(rows[i].policy, rows[i].query, rows[i].answer);
+}
+
+#define ROWS(r) expect_rows(r, sizeof(r) / sizeof((r)[0]))
+
 /* "First match wins; what no rule passes is blocked." */
 static void
 test_first_match(void **state)

@@ -87,7 +87,7 @@ test_sources(void **state)
 	    "pass connect from { <branch>, 10.1.9.5 } to any port { 80, 443-444 } auth none";
 
 	(void)state;
-	expect_conf(rules, "src 10.1.0.9", "pass 2");
+	expect_conf(rules, "src 10.1.0.9", "maybe 2");
 	expect_conf(rules, "src 10.1.0.9 name - addr 198.51.100.1 port 443 cmd connect", "pass 2");
 	expect_conf(rules, "src 10.1.0.9 port 445", "block -");
 	expect_conf(rules, "src 10.1.0.8", "block 1");

@@ -11,6 +11,8 @@
 
 #include "tests/unit/policy_ask.h"
 
+#define ALICE "src 10.9.9.9 method password user alice cmd connect port 80 "
+
 /* The special address, its range, a prefix one bit wider than the range, and a spelling in each of
  * the forms of an address that is not IPv4's. */
 static const struct special {
