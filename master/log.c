@@ -53,7 +53,10 @@ static void
 log_write(struct log *lg, struct audit_rec *r)
 {
 	static const enum conf_log_format formats[] = { FORMAT_LOGFMT, FORMAT_JSON };
-	bool capped = audit_event_capped(r->event);
+	/* What is left when sessions are refused is for the ends of those that are open, not for
+	 * the refusals. */
+	bool capped =
+	    audit_event_capped(r->event) || (r->event == EVENT_REFUSED && log_refuses(lg));
 	struct timespec ts;
 
 	lg->seq++;

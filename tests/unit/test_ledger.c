@@ -143,6 +143,46 @@ test_orphans(void **state)
 	}
 }
 
+/* A master is killed while it tells of orphans: the next one tells only of those that were not. */
+static void
+die_at_second(const struct ledger_entry *e, uint64_t instance, void *arg)
+{
+	unsigned *n = arg;
+
+	(void)e;
+	(void)instance;
+	if (++*n == 2)
+		kill(getpid(), SIGKILL);
+}
+
+static void
+test_killed_again(void **state)
+{
+	struct ledger_entry e = sample(1), other = sample(2);
+	struct orphans o = { 0 };
+	unsigned n = 0;
+	int status;
+
+	(void)state;
+	struct ledger *lg = ledger_open(dir, INSTANCE, 1, 3, NULL, NULL);
+	assert_non_null(lg);
+	ledger_enter(lg, ledger_at(lg, 0, 0), &e);
+	ledger_enter(lg, ledger_at(lg, 0, 2), &other);
+	ledger_close(lg, NULL);
+	pid_t pid = fork();
+	if (pid == 0) {
+		ledger_open(dir, INSTANCE + 1, 5, 5, die_at_second, &n);
+		_exit(1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_non_null(lg = ledger_open(dir, INSTANCE + 2, 1, 1, on_orphan, &o));
+	assert_int_equal(o.n, 1);
+	assert_true(o.instance == INSTANCE);
+	assert_memory_equal(&o.last, &other, sizeof(other));
+	ledger_close(lg, NULL);
+}
+
 static void
 test_lock(void **state)
 {
@@ -336,7 +376,8 @@ int
 main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)
-	const struct CMUnitTest tests[] = { T(test_orphans), T(test_lock), T(test_mode),
-		T(test_not_ours), T(test_other_layout), T(test_unsound_entry), T(test_sizes) };
+	const struct CMUnitTest tests[] = { T(test_orphans), T(test_killed_again), T(test_lock),
+		T(test_mode), T(test_not_ours), T(test_other_layout), T(test_unsound_entry),
+		T(test_sizes) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -203,6 +203,16 @@ test_syslog_restart(void **state)
 		daemon_end(fd);
 	}
 	assert_false(log_refuses(lg));
+	/* Restarted while nothing was sent: the first record finds the new one, without a wait. */
+	fd = daemon_start();
+	record(lg, EVENT_NOTICE, 4, 0);
+	assert_true(daemon_read(fd, buf, sizeof(buf)));
+	daemon_end(fd);
+	fd = daemon_start();
+	record(lg, EVENT_NOTICE, 5, 0);
+	assert_true(daemon_read(fd, buf, sizeof(buf)));
+	assert_true(number_of(buf, "seq=") == seq + 2);
+	daemon_end(fd);
 	log_close(lg, 0);
 }
 
@@ -272,26 +282,54 @@ test_syslog_capped(void **state)
 	check_full(EVENT_EARLY, false, false);
 }
 
+/* The daemon reads on, and a session's close is among what comes. */
+static bool
+close_arrives(int fd)
+{
+	static char buf[AUDIT_LINE_MAX];
+	bool found = false;
+
+	for (int i = 0; i < 3000 && !found; i++) {
+		turns_run(loop, 1);
+		while (daemon_read(fd, buf, sizeof(buf)))
+			found = found || strstr(buf, "event=session-close") != NULL;
+	}
+	return found;
+}
+
 /* Where capped events have filled their share, others still find room. */
 static void
 test_capped_leave_room(void **state)
 {
-	static char buf[AUDIT_LINE_MAX];
 	int fd = daemon_start();
-	bool found = false;
 
 	(void)state;
 	use(&conf_syslog);
 	struct log *lg = log_open(loop, &conf);
 	for (unsigned i = 0; i < 3000; i++)
 		record(lg, EVENT_AUTH_FAILED, i, 500);
-	record(lg, EVENT_CLOSE, 4711, 0);
-	for (int i = 0; i < 100 && !found; i++) {
-		turns_run(loop, 5);
-		while (daemon_read(fd, buf, sizeof(buf)))
-			found = found || strstr(buf, "event=session-close") != NULL;
-	}
-	assert_true(found);
+	record(lg, EVENT_CLOSE, 4711, 511);
+	assert_true(close_arrives(fd));
+	log_close(lg, 0);
+	daemon_end(fd);
+}
+
+/* When sessions are refused, the refusals leave room for the ends of those that are open. */
+static void
+test_refusals_leave_room(void **state)
+{
+	int fd = daemon_start();
+
+	(void)state;
+	use(&conf_syslog);
+	struct log *lg = log_open(loop, &conf);
+	for (unsigned i = 0; i < 6000 && !log_refuses(lg); i++)
+		record(lg, EVENT_OPEN, i, 500);
+	assert_true(log_refuses(lg));
+	for (unsigned i = 0; i < 3000; i++)
+		record(lg, EVENT_REFUSED, i, 500);
+	record(lg, EVENT_CLOSE, 4711, 511);
+	assert_true(close_arrives(fd));
 	log_close(lg, 0);
 	daemon_end(fd);
 }
@@ -549,9 +587,9 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = { T(test_syslog_line), T(test_syslog_restart),
 		T(test_syslog_full), T(test_syslog_full_drop), T(test_syslog_capped),
-		T(test_capped_leave_room), T(test_close_waits), T(test_file_formats),
-		T(test_file_rotated), T(test_file_full), T(test_file_mended), T(test_file_refused),
-		T(test_several), T(test_stderr_stuck) };
+		T(test_capped_leave_room), T(test_refusals_leave_room), T(test_close_waits),
+		T(test_file_formats), T(test_file_rotated), T(test_file_full), T(test_file_mended),
+		T(test_file_refused), T(test_several), T(test_stderr_stuck) };
 
 	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
