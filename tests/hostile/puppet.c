@@ -173,11 +173,17 @@ act_flood(char **arg, int n)
 {
 	size_t len = from_hex(n > 1 ? arg[1] : "", octets);
 	long sent = 0, count = n > 2 ? atol(arg[2]) : 0;
+	size_t at = n > 3 ? strtoul(arg[3], NULL, 0) : 0;
 	int fd = atoi(arg[0]);
+	uint32_t number;
 
 	errno = 0;
-	while (sent < count && send_packet(fd, octets, len, NULL, 0, MSG_DONTWAIT) == 0)
+	while (sent < count && send_packet(fd, octets, len, NULL, 0, MSG_DONTWAIT) == 0) {
 		sent++;
+		memcpy(&number, octets + at, sizeof(number));
+		number += at > 0;
+		memcpy(octets + at, &number, sizeof(number));
+	}
 	snprintf(answer, sizeof(answer), "%ld %d", sent, errno);
 }
 
