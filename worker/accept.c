@@ -144,6 +144,7 @@ on_listener(struct ev *e, uint32_t events)
 	struct worker *w = l->w;
 
 	(void)events;
+	accept_update(w); /* the master may have got behind since */
 	for (unsigned i = 0; i < ACCEPT_BATCH && w->accepting; i++) {
 		struct sockaddr_storage ss;
 		socklen_t len = sizeof(ss);

@@ -393,6 +393,141 @@ test_name_never_answered(void **state)
 	world_end();
 }
 
+/* --- time and place --- */
+
+/* A listening socket on this address whose queue is full: connections to it hang. */
+static int
+hanging(int family, uint16_t port, int filler[4])
+{
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6,
+		.sin6_addr = IN6ADDR_LOOPBACK_INIT,
+		.sin6_port = htons(port) };
+	struct sockaddr_in v4 = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+		.sin_port = htons(port) };
+	bool six = family == AF_INET6;
+	const struct sockaddr *at = six ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4;
+	socklen_t len = six ? sizeof(v6) : sizeof(v4);
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, at, len), 0);
+	assert_int_equal(listen(fd, 0), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		filler[i] = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		(void)connect(filler[i], at, len);
+	}
+	world_run(20);
+	return fd;
+}
+
+static void
+hanging_end(int fd, const int filler[4])
+{
+	close(fd);
+	for (unsigned i = 0; i < 4; i++)
+		close(filler[i]);
+}
+
+static void
+test_connect_timeout(void **state)
+{
+	struct world_policy p = world_default;
+	int filler[4], fd, h;
+	uint8_t in[16];
+
+	(void)state;
+	p.connect = 150;
+	world_start(&p);
+	struct sockaddr_in at;
+	close(world_listen(&at));
+	h = hanging(AF_INET, ntohs(at.sin_port), filler);
+	fd = client_greeted();
+	client_send(fd, in, request_v4(in, ntohs(at.sin_port)));
+	world_run(60);
+	assert_true(client_silent(fd));
+	client_expect_failure(fd, SOCKS_REP_TTL_EXPIRED);
+	assert_int_equal(((const struct msg_close *)world_last(MSG_CLOSE))->reason, REASON_CONNECT);
+	hanging_end(h, filler);
+	world_end();
+}
+
+/* An address that hangs costs the attempt delay, then the next one is tried beside it; when that
+ * one connects, the first is closed. */
+static void
+test_attempts_side_by_side(void **state)
+{
+	static const char *const v4[] = { "127.0.0.1" }, *const v6[] = { "::1" };
+	int filler[4], fd, h;
+
+	(void)state;
+	world_start(&world_default);
+	world_peer(&W.resolver, ROLE_RESOLVER, 5);
+	h = hanging(AF_INET6, target_port(), filler);
+	fd = client_asks_name("both.example", target_port());
+	uint32_t id = lookup_id(1);
+	answer(id, LOOKUP_AAAA, ANSWER_OK, v6, 1);
+	answer(id, LOOKUP_A, ANSWER_OK, v4, 1);
+	world_run(150);
+	assert_int_equal(world_count(MSG_ATTEMPT), 1);
+	client_expect(fd, "\5\0\0\1\177\0\0\1", 8);
+	assert_int_equal(world_count(MSG_ATTEMPT), 2);
+	const struct msg_connected *c = world_last(MSG_CONNECTED);
+	assert_int_equal(c->target.a.family, ADDR_V4);
+	close(fd);
+	close(target_accept());
+	hanging_end(h, filler);
+	world_end();
+}
+
+static void
+test_egress(void **state)
+{
+	struct world_policy p = world_default;
+	struct sockaddr_in peer;
+	socklen_t len = sizeof(peer);
+	uint8_t v6[22] = { 5, 1, 0, 4, [19] = 1, [21] = 80 };
+	char text[INET_ADDRSTRLEN];
+	int fd, t;
+
+	(void)state;
+	p.egress = "127.0.0.9";
+	world_start(&p);
+	fd = client_connected(&t);
+	assert_int_equal(getpeername(t, (struct sockaddr *)&peer, &len), 0);
+	inet_ntop(AF_INET, &peer.sin_addr, text, sizeof(text));
+	assert_string_equal(text, "127.0.0.9");
+	close(fd);
+	close(t);
+	world_until(W.w->sessions == 0);
+	/* None of that family: not another address instead. */
+	expect_refused(v6, sizeof(v6), SOCKS_REP_GENERAL, REASON_EGRESS, RULE_NONE);
+	world_end();
+	/* One that is not here. */
+	p.egress = "192.0.2.77";
+	world_start(&p);
+	expect_refused(
+	    v6, request_v4(v6, target_port()), SOCKS_REP_GENERAL, REASON_EGRESS, RULE_NONE);
+	world_end();
+}
+
+static void
+test_grant_never_comes(void **state)
+{
+	struct world_policy p = world_default;
+	uint8_t in[16];
+	int fd;
+
+	(void)state;
+	p.connect = 80;
+	world_start(&p);
+	W.grant = false;
+	fd = client_greeted();
+	client_send(fd, in, request_v4(in, target_port()));
+	client_expect_failure(fd, SOCKS_REP_GENERAL);
+	assert_int_equal(world_count(MSG_CONNECTED), 0);
+	world_end();
+}
+
 int
 main(void)
 {
@@ -410,6 +545,10 @@ main(void)
 		cmocka_unit_test(test_name_addresses_blocked),
 		cmocka_unit_test(test_families_in_turn),
 		cmocka_unit_test(test_name_never_answered),
+		cmocka_unit_test(test_connect_timeout),
+		cmocka_unit_test(test_attempts_side_by_side),
+		cmocka_unit_test(test_egress),
+		cmocka_unit_test(test_grant_never_comes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
 /* after those that it needs */
 #include <cmocka.h>
@@ -333,6 +334,67 @@ test_stop(void **state)
 	world_end();
 }
 
+/* --- when the worker can take no one --- */
+
+/* Out of descriptors: the client waits in the queue, and the loop sleeps. */
+static void
+test_out_of_descriptors(void **state)
+{
+	struct rlimit was, none;
+	struct deadline *pause;
+	int fd;
+
+	(void)state;
+	world_start(&world_default);
+	pause = &W.w->accept_pause;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	fd = client_new();
+	none = was;
+	none.rlim_cur = 3;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	world_run(10);
+	bool paused = deadline_armed(pause) && !W.w->accepting;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_true(paused);
+	assert_int_equal(W.w->sessions, 0);
+	client_send(fd, "\5\1\0", 3);
+	client_expect(fd, "\5\0", 2);
+	close(fd);
+	world_end();
+}
+
+/* A master that does not read: no one is accepted and no client read, until it does. */
+static void
+test_master_full(void **state)
+{
+	struct addrport a = { .a.family = ADDR_V4 };
+	int fd, late;
+
+	(void)state;
+	world_start(&world_default);
+	fd = client_new();
+	world_until(W.w->sessions == 1);
+	chan_pause(&W.master, true);
+	while (!chan_full(&W.w->master)) {
+		for (unsigned i = 0; i < 4096; i++)
+			link_early(W.w, &a, &a, REASON_SOURCE, 0);
+		chan_flush(&W.w->master);
+	}
+	W.count_only = true;
+	client_send(fd, "\5\1\0", 3);
+	late = client_new();
+	world_run(30);
+	assert_true(client_silent(fd));
+	assert_int_equal(W.w->sessions, 1);
+	chan_pause(&W.master, false);
+	client_expect(fd, "\5\0", 2);
+	client_send(late, "\5\1\0", 3);
+	client_expect(late, "\5\0", 2);
+	close(fd);
+	close(late);
+	world_end();
+}
+
 int
 main(void)
 {
@@ -350,6 +412,8 @@ main(void)
 		cmocka_unit_test(test_policy_during_handshake),
 		cmocka_unit_test(test_unlisten_drains),
 		cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_out_of_descriptors),
+		cmocka_unit_test(test_master_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
