@@ -25,6 +25,12 @@ struct conf_input {
 void
 conf_lex_spoil(struct conf_parse *ps)
 {
+	static const struct {
+		const char *word;
+		unsigned spoiled;
+	} kinds[] = { { "table", SPOILED_TABLE }, { "auth", SPOILED_AUTH },
+		{ "listen", SPOILED_LISTEN }, { "include", SPOILED_ALL } };
+
 	switch (ps->lex.first) {
 	case T_TABLE:
 		ps->spoiled |= SPOILED_TABLE;
@@ -36,8 +42,12 @@ conf_lex_spoil(struct conf_parse *ps)
 		ps->spoiled |= SPOILED_LISTEN;
 		break;
 	case T_INCLUDE:
-	case T_WORD: /* any of them, misspelt */
 		ps->spoiled |= SPOILED_ALL;
+		break;
+	case T_WORD: /* one of them, misspelt? */
+		for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+			if (conf_near(ps->lex.begin->s, kinds[i].word))
+				ps->spoiled |= kinds[i].spoiled;
 		break;
 	case T_MACRO:
 		conf_lex_define(ps, ps->lex.begin, NULL);
@@ -526,8 +536,10 @@ confyylex(CONFYYSTYPE *val, CONFYYLTYPE *where, struct conf_parse *ps)
 	int kind = next(ps);
 
 	if (kind == T_CONFYYerror) {
-		if (ps->lex.last == T_NL)
-			ps->lex.first = T_WORD;
+		if (ps->lex.last == T_NL) { /* where any statement might stand */
+			ps->lex.first = kind;
+			ps->spoiled |= SPOILED_ALL;
+		}
 		ps->lex.last = kind;
 		conf_lex_spoil(ps);
 	}

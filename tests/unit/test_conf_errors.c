@@ -221,6 +221,13 @@ static const struct {
 	/* tables */
 	{ "block from <t>\ntable <t> { 10.0.0.0/8 }\ntable <t> { 10.0.0.0/8 }",
 	    "c.conf:4: table <t> is defined a second time, expected it once (first: c.conf:3)" },
+	{ "frobnicate\nblock from <u>",
+	    "c.conf:2: unknown word \"frobnicate\", expected " STATEMENTS
+	    "\nc.conf:3: table <u> is not defined, expected table <u> { ... }" },
+	{ "tabel <u> { 10.0.0.0/8 }\nblock from <u>",
+	    "c.conf:2: unknown word \"tabel\", expected " STATEMENTS "; did you mean table?" },
+	{ "$u\nblock from <u>",
+	    "c.conf:2: macro $u is not defined, expected u = \"...\" further up" },
 	{ "block from <u>", "c.conf:2: table <u> is not defined, expected table <u> { ... }" },
 	{ "block from <t>\ntable <t> file \"missing\"",
 	    "c.conf:3: cannot read table <t> from missing: No such file or directory, expected a readable "
