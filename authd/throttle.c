@@ -126,14 +126,15 @@ level_now(const struct entry *e, uint64_t now)
 	return quiet >= e->level ? 0 : e->level - (uint32_t)quiet;
 }
 
+/* Levels up to `nothing` cost nothing. */
 static uint64_t
-entry_delay(const struct entry *e, uint64_t now)
+entry_delay(const struct entry *e, uint64_t now, uint32_t nothing)
 {
-	uint32_t level = level_now(e, now);
+	uint32_t level = e != NULL ? level_now(e, now) : 0;
 
-	if (level == 0)
+	if (level <= nothing)
 		return 0;
-	uint64_t until = e->last + ((uint64_t)THROTTLE_FIRST << (level - 1));
+	uint64_t until = e->last + ((uint64_t)THROTTLE_FIRST << (level - nothing - 1));
 	return until > now ? until - now : 0;
 }
 
@@ -174,12 +175,12 @@ entry_take(struct throttle *t, uint64_t key, uint64_t now)
 }
 
 static void
-entry_fail(struct throttle *t, uint64_t key, uint64_t now)
+entry_fail(struct throttle *t, uint64_t key, uint64_t now, uint32_t most)
 {
 	struct entry *e = entry_take(t, key, now);
 	uint32_t level = level_now(e, now);
 
-	e->level = level < THROTTLE_LEVELS ? level + 1 : level;
+	e->level = level < most ? level + 1 : level;
 	e->last = now;
 }
 
@@ -189,8 +190,8 @@ throttle_delay(const struct throttle *t, uint64_t now, const struct addr *source
 {
 	const struct entry *a = entry_find(t, key_of(t, source, NULL, 0));
 	const struct entry *b = entry_find(t, key_of(t, source, user, user_len));
-	uint64_t da = a != NULL ? entry_delay(a, now) : 0;
-	uint64_t db = b != NULL ? entry_delay(b, now) : 0;
+	uint64_t da = entry_delay(a, now, THROTTLE_SOURCE_FREE);
+	uint64_t db = entry_delay(b, now, 0);
 
 	return da > db ? da : db;
 }
@@ -199,8 +200,8 @@ void
 throttle_failed(struct throttle *t, uint64_t now, const struct addr *source, const uint8_t *user,
     size_t user_len)
 {
-	entry_fail(t, key_of(t, source, NULL, 0), now);
-	entry_fail(t, key_of(t, source, user, user_len), now);
+	entry_fail(t, key_of(t, source, NULL, 0), now, THROTTLE_LEVELS + THROTTLE_SOURCE_FREE);
+	entry_fail(t, key_of(t, source, user, user_len), now, THROTTLE_LEVELS);
 }
 
 void

@@ -1,8 +1,9 @@
 /*
- * How failures slow the next try: per source, and per claimed user and source. A first failure
- * costs 250 ms, each further one doubles that up to 8 s, and 30 s of quiet halve it again. No
- * failure from one source slows another, so no one can lock an account from afar; and the claimed
- * name is what counts, whether or not there is such a user.
+ * How failures slow the next try: per claimed user and source, and per source. A first failure of
+ * (user, source) costs 250 ms, each further one doubles that up to 8 s, and 30 s of quiet halve it
+ * again. A source alone, which may be an office full of people, is slowed likewise from its fourth
+ * failure on, whoever it claims to be. No failure from one source slows another, so no one can lock
+ * an account from afar; and the claimed name is what counts, whether or not there is such a user.
  *
  * The table is of one size, whatever comes in. Where its place is taken, the entry that slows least
  * gives way: who commands more sources than the table has places can shorten penalties, of his own
@@ -16,10 +17,11 @@
 
 #include "common/addr.h"
 
-#define THROTTLE_FIRST  250   /* ms after the first failure */
-#define THROTTLE_LEVELS 6     /* doublings: 250 ms << 5 is the most */
-#define THROTTLE_MAX    8000  /* ms */
-#define THROTTLE_DECAY  30000 /* ms of quiet that take one level back */
+#define THROTTLE_FIRST       250   /* ms after the first failure */
+#define THROTTLE_LEVELS      6     /* doublings: 250 ms << 5 is the most */
+#define THROTTLE_SOURCE_FREE 3     /* failures of a source that cost its other users nothing */
+#define THROTTLE_MAX         8000  /* ms */
+#define THROTTLE_DECAY       30000 /* ms of quiet that take one level back */
 #define THROTTLE_BUCKETS \
 	8192 /* a power of two; times THROTTLE_WAYS entries of 24 octets: 768 KiB */
 #define THROTTLE_WAYS 4
