@@ -223,8 +223,12 @@ class Server:
         threading.Thread(target=self.serve_tcp, daemon=True).start()
 
     def stop(self):
-        self.udp.close()
-        self.tcp.close()
+        for x in (self.udp, self.tcp):
+            try:
+                x.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in it
+            except OSError:
+                pass
+            x.close()
 
     def handle(self, octets, port, tcp):
         q = Query(octets, port, tcp)
@@ -237,6 +241,8 @@ class Server:
             try:
                 octets, peer = self.udp.recvfrom(4096)
             except OSError:
+                return
+            if peer is None:
                 return
             threading.Thread(target=self.one_udp, args=(octets, peer), daemon=True).start()
 
