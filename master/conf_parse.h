@@ -185,6 +185,8 @@ const char *conf_text(
     struct conf_parse *ps, const struct conf_item *it, const char *what, size_t max);
 const char *conf_path(
     struct conf_parse *ps, const struct conf_item *it, const char *what, size_t max);
+/* Reports each text of a list that stands in it before. */
+void conf_each_once(struct conf_parse *ps, const struct conf_items *l, const char *what);
 /* Copies the names of a list (users, groups), refusing empty, long and repeated ones. */
 void conf_names(
     struct conf_parse *ps, const struct conf_items *l, const char *what, struct conf_strs *out);

@@ -110,6 +110,7 @@ struct targets {
 	struct conf_table *own;  /* the list's own prefixes; NULL: none yet */
 	struct conf_table *only; /* the last named table */
 	unsigned tables;         /* how many named ones */
+	struct conf_items hosts; /* the names, as compared */
 	bool any, names, negated;
 };
 
@@ -135,15 +136,15 @@ target_name(struct conf_parse *ps, struct targets *t, const struct conf_item *it
 	}
 	if ((name = conf_host_name(ps, it)) == NULL)
 		return;
-	STAILQ_FOREACH (s, &r->to_names, entry)
-		if (strcmp(s->s, name) == 0)
-			conf_error(ps, &it->where,
-			    "name %s stands twice in the list, expected it once",
-			    conf_show(ps, it));
 	s = conf_alloc(ps, sizeof(*s));
 	s->len = strlen(name);
 	s->s = conf_copy(ps, name, s->len);
 	STAILQ_INSERT_TAIL(&r->to_names, s, entry);
+	struct conf_item *host = conf_alloc(ps, sizeof(*host));
+	host->s = s->s;
+	host->len = s->len;
+	host->where = it->where;
+	STAILQ_INSERT_TAIL(&t->hosts, host, entry);
 }
 
 /* An address, or meant as one: then what is wrong with it is said as of an address. */
@@ -218,8 +219,10 @@ targets_resolve(struct conf_parse *ps, struct targets *t, const struct conf_item
 	const struct conf_item *it;
 	bool everything;
 
+	STAILQ_INIT(&t->hosts);
 	STAILQ_FOREACH (it, l, entry)
 		target(ps, t, it);
+	conf_each_once(ps, &t->hosts, "name");
 	if (t->own == NULL && t->tables == 1 && !t->any)
 		return t->only;
 	everything = t->any && t->negated;

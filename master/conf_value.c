@@ -2,7 +2,7 @@
  * Values of the configuration: numbers, times, ports, addresses, paths and names, each with the
  * message that says what was expected in its place.
  */
-#include <arpa/inet.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/rules.h"
@@ -168,6 +168,50 @@ conf_path(struct conf_parse *ps, const struct conf_item *it, const char *what, s
 	return it->s;
 }
 
+struct numbered { /* an item and its place in the list */
+	const struct conf_item *item;
+	size_t place;
+};
+
+static int
+same_text(const struct conf_item *a, const struct conf_item *b)
+{
+	if (a->len != b->len)
+		return a->len < b->len ? -1 : 1;
+	return memcmp(a->s, b->s, a->len);
+}
+
+static int
+text_order(const void *a, const void *b)
+{
+	const struct numbered *x = a, *y = b;
+	int c = same_text(x->item, y->item);
+
+	return c != 0 ? c : x->place < y->place ? -1 : x->place > y->place;
+}
+
+void
+conf_each_once(struct conf_parse *ps, const struct conf_items *l, const char *what)
+{
+	const struct conf_item *it;
+	size_t n = 0, i = 0;
+
+	STAILQ_FOREACH (it, l, entry)
+		n++;
+	struct numbered *v = conf_alloc(ps, n * sizeof(*v));
+	STAILQ_FOREACH (it, l, entry) {
+		v[i] = (struct numbered){ it, i };
+		i++;
+	}
+	if (n > 0)
+		qsort(v, n, sizeof(*v), text_order);
+	for (i = 1; i < n; i++)
+		if (same_text(v[i - 1].item, v[i].item) == 0)
+			conf_error(ps, &v[i].item->where,
+			    "%s %s stands twice in the list, expected it once", what,
+			    conf_show(ps, v[i].item));
+}
+
 void
 conf_names(
     struct conf_parse *ps, const struct conf_items *l, const char *what, struct conf_strs *out)
@@ -175,20 +219,11 @@ conf_names(
 	const struct conf_item *it;
 	struct conf_str *s;
 
+	conf_each_once(ps, l, what);
 	STAILQ_FOREACH (it, l, entry) {
-		bool again = false;
-
 		if (it->len == 0 || it->len > USER_MAX) {
 			conf_error(ps, &it->where, "%s is no %s, expected 1 to %d octets",
 			    conf_show(ps, it), what, USER_MAX);
-			continue;
-		}
-		STAILQ_FOREACH (s, out, entry)
-			again = again || (s->len == it->len && memcmp(s->s, it->s, s->len) == 0);
-		if (again) {
-			conf_error(ps, &it->where,
-			    "%s %s stands twice in the list, expected it once", what,
-			    conf_show(ps, it));
 			continue;
 		}
 		s = conf_alloc(ps, sizeof(*s));

@@ -284,7 +284,7 @@ static const struct {
 	    "c.conf:2: \".\" is neither an address nor a name, expected ADDRESS[/LENGTH], a "
 	    "host's name or .SUFFIX" },
 	{ "block to { a.b, A.B. }",
-	    "c.conf:2: name \"A.B.\" stands twice in the list, expected it once" },
+	    "c.conf:2: name \"a.b\" stands twice in the list, expected it once" },
 	{ "block to { any, any }", "c.conf:2: any stands twice in the list, expected it once" },
 	/* rules */
 	{ "block port 80-20", "c.conf:2: the range \"80-20\" is reversed, expected 20-80" },
@@ -294,6 +294,11 @@ static const struct {
 	    "c.conf:2: \"1-\" is no port, expected a number from 1 to 65535 or a range N-M\n"
 	    "c.conf:2: \"99999\" is no port, expected a number from 1 to 65535 or a range N-M\n"
 	    "c.conf:2: \"http\" is no port, expected a number from 1 to 65535 or a range N-M" },
+	{ "block port 65536",
+	    "c.conf:2: \"65536\" is no port, expected a number from 1 to 65535 or a range N-M" },
+	{ "block from 10.0.0.1/8 port 9 x",
+	    "c.conf:2: unknown word \"x\", expected the end of the line, " CRITERIA
+	    "\nc.conf:2: \"10.0.0.1/8\" has bits set behind its length, expected 10.0.0.0/8" },
 	{ "block port { 80, 80 }", "c.conf:2: port 80 stands twice in the list, expected it once" },
 	{ "block connect, connect",
 	    "c.conf:2: command connect stands twice in a rule, expected it once" },
