@@ -175,10 +175,27 @@ hosts_ok(const struct image *img)
 }
 
 static bool
+own_ok(const struct image *img)
+{
+	if (!list_ok(img, img->own, sizeof(struct prefix)))
+		return false;
+	const struct prefix *own = image_at(img, img->own);
+	for (uint32_t i = 0; i < img->own.n; i++) {
+		if ((own[i].a.family != ADDR_V4 || own[i].len > 32) &&
+		    (own[i].a.family != ADDR_V6 || own[i].len > 128))
+			return false;
+		if (i > 0 && (addr_cmp(&own[i - 1].a, &own[i].a) >= 0 ||
+				 addr_in_prefix(&own[i].a, &own[i - 1])))
+			return false;
+	}
+	return true;
+}
+
+static bool
 network_ok(const struct image *img)
 {
 	if (!list_ok(img, img->servers, sizeof(struct addrport)) ||
-	    !list_ok(img, img->nat64, sizeof(struct prefix)) || !addrs_ok(img, img->own) ||
+	    !list_ok(img, img->nat64, sizeof(struct prefix)) || !own_ok(img) ||
 	    !addrs_ok(img, img->egress) || img->egress.n > 2)
 		return false;
 	const struct addrport *server = image_at(img, img->servers);
@@ -189,11 +206,6 @@ network_ok(const struct image *img)
 	const struct prefix *p = image_at(img, img->nat64);
 	for (uint32_t i = 0; i < img->nat64.n; i++) {
 		if (p[i].a.family != ADDR_V6 || p[i].len > 96)
-			return false;
-	}
-	const struct addr *own = image_at(img, img->own);
-	for (uint32_t i = 1; i < img->own.n; i++) {
-		if (addr_cmp(&own[i - 1], &own[i]) >= 0)
 			return false;
 	}
 	return true;
@@ -334,21 +346,18 @@ image_host(const struct image *img, const uint8_t *name, size_t len)
 	return NULL;
 }
 
-int
+uint8_t
 image_own(const struct image *img, const struct addr *a)
 {
-	const struct addr *own = image_at(img, img->own);
-	uint32_t low = 0, high = img->own.n;
+	const struct prefix *own = image_at(img, img->own);
+	uint32_t low = 0, high = img->own.n; /* those before low begin at a or below it */
 
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
-		int order = addr_cmp(a, &own[middle]);
-		if (order == 0)
-			return 1;
-		if (order < 0)
-			high = middle;
-		else
+		if (addr_cmp(&own[middle].a, a) <= 0)
 			low = middle + 1;
+		else
+			high = middle;
 	}
-	return 0;
+	return low > 0 && addr_in_prefix(a, &own[low - 1]) ? own[low - 1].len : PLEN_NONE;
 }

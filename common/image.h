@@ -102,8 +102,7 @@ struct image {
 	struct image_list hosts;   /* struct image_host */
 	struct image_list servers; /* struct addrport: name servers */
 	struct image_list nat64;   /* struct prefix */
-	struct image_list own; /* struct addr, sorted by addr_cmp: the gateway's own addresses that
-				  lie in no other special range */
+	struct image_list own;    /* struct prefix, sorted, disjoint: the gateway's own addresses */
 	struct image_list egress; /* struct addr, at most one a family */
 	uint8_t methods;          /* METHOD_BITs that are configured; METHOD_NONE always is */
 	uint8_t prefer_n;
@@ -142,7 +141,8 @@ int image_bytes_cmp(const uint8_t *a, size_t alen, const uint8_t *b, size_t blen
 uint8_t image_table_lookup(const struct image *img, uint32_t table, const struct addr *a);
 /* /etc/hosts: the entry of a normalised name, or NULL. */
 const struct image_host *image_host(const struct image *img, const uint8_t *name, size_t len);
-/* Is the address the gateway's own (exactly, in canonical form)? */
-int image_own(const struct image *img, const struct addr *a);
+/* Length of the prefix of the gateway's own addresses that a canonical address is in, or PLEN_NONE.
+ */
+uint8_t image_own(const struct image *img, const struct addr *a);
 
 #endif

@@ -308,9 +308,10 @@ enum addr_special
 rules_special(const struct image *img, const struct addr *a, uint8_t *plen)
 {
 	enum addr_special kind = addr_special(a, plen);
+	uint8_t own = kind == ADDR_ORDINARY ? image_own(img, a) : PLEN_NONE;
 
-	if (kind != ADDR_ORDINARY || !image_own(img, a))
+	if (own == PLEN_NONE)
 		return kind;
-	*plen = a->family == ADDR_V4 ? 32 : 128;
+	*plen = own;
 	return ADDR_OWN;
 }

@@ -359,33 +359,46 @@ put_nat64(struct blob *b, const struct conf *c)
 static int
 own_cmp(const void *a, const void *b)
 {
-	return addr_cmp(a, b);
+	const struct prefix *x = a, *y = b;
+	int order = addr_cmp(&x->a, &y->a);
+
+	return order != 0 ? order : x->len - y->len;
 }
 
-/* The own addresses in the spelling that rules compare; those in another special range are left to
- * that, which is the wider. */
+/* An own address in the spelling that rules compare. False where it lies in another special range,
+ * which is the wider and counts. */
+static bool
+own_canon(struct prefix *p, const struct prefix *nat64, size_t n)
+{
+	uint8_t len;
+
+	if (p->a.family == ADDR_V6 && p->len == 128) {
+		p->a = addr_canon(&p->a, nat64, n);
+		p->len = p->a.family == ADDR_V4 ? 32 : 128;
+	}
+	return addr_special(&p->a, &len) == ADDR_ORDINARY || p->len < len;
+}
+
+/* The own addresses, sorted; what lies inside another is left out. */
 static struct image_list
 put_own(struct blob *b, const struct image_inputs *in, struct image_list nat64)
 {
 	struct image_list l = { 0 };
-	struct addr *out = scratch(b, in->nown, sizeof(*out));
-	size_t n = 0, unique = 0;
-	uint8_t plen;
+	struct prefix *out = scratch(b, in->nown, sizeof(*out));
+	size_t n = 0, kept = 0;
 
 	if (out == NULL)
 		return l;
 	for (size_t i = 0; i < in->nown; i++) {
-		const struct prefix *p = nat64.n > 0 ? (const void *)(b->p + nat64.off) : NULL;
-		struct addr a = addr_canon(&in->own[i], p, nat64.n);
-		if (a.family != ADDR_NONE && addr_special(&a, &plen) == ADDR_ORDINARY)
-			out[n++] = a;
+		out[n] = in->own[i];
+		n += own_canon(&out[n], (const void *)(b->p + nat64.off), nat64.n);
 	}
 	qsort(out, n, sizeof(*out), own_cmp);
 	for (size_t i = 0; i < n; i++) {
-		if (unique == 0 || addr_cmp(&out[unique - 1], &out[i]) != 0)
-			out[unique++] = out[i];
+		if (kept == 0 || !addr_in_prefix(&out[i].a, &out[kept - 1]))
+			out[kept++] = out[i];
 	}
-	l = blob_list(b, out, unique, sizeof(*out));
+	l = blob_list(b, out, kept, sizeof(*out));
 	free(out);
 	return l;
 }

@@ -13,7 +13,7 @@
 struct image_inputs {
 	const char *hosts_path;       /* "/etc/hosts" */
 	const char *resolv_conf_path; /* "/etc/resolv.conf"; read where conf names no servers */
-	const struct addr *own;       /* the machine's addresses, any order (master/own.h) */
+	const struct prefix *own;     /* the machine's addresses, any order (master/own.h) */
 	size_t nown;
 	unsigned workers; /* as started */
 };

@@ -21,24 +21,28 @@ static struct {
 	struct ev ev;
 	struct deadline settle;
 	void (*changed)(void);
-	struct addr *addrs;
+	struct prefix *addrs;
 	size_t n;
 } own = { .ev.fd = -1 };
 
 static int
 cmp(const void *a, const void *b)
 {
-	return addr_cmp(a, b);
+	const struct prefix *x = a, *y = b;
+	int order = addr_cmp(&x->a, &y->a);
+
+	return order != 0 ? order : x->len - y->len;
 }
 
-/* Adds sa in its one spelling. */
+/* Adds an address in its one spelling. */
 static void
-add(struct addr *list, size_t *n, const struct addr *a)
+add(struct prefix *list, size_t *n, const struct addr *a)
 {
-	struct addr canon = addr_canon(a, NULL, 0);
-
-	if (a->family != ADDR_NONE)
-		list[(*n)++] = canon;
+	if (a->family == ADDR_NONE)
+		return;
+	struct prefix *p = &list[(*n)++];
+	p->a = addr_canon(a, NULL, 0);
+	p->len = p->a.family == ADDR_V4 ? 32 : 128;
 }
 
 static struct addr
@@ -58,7 +62,7 @@ from_sockaddr(const struct sockaddr *sa)
 /* An IPv4 interface's broadcast addresses: the one that is set, and the network's last address,
  * which the kernel takes as one even where none is set (RFC 922 section 7). */
 static void
-add_broadcast(struct addr *list, size_t *n, const struct ifaddrs *ifa, const struct addr *a)
+add_broadcast(struct prefix *list, size_t *n, const struct ifaddrs *ifa, const struct addr *a)
 {
 	struct addr mask = from_sockaddr(ifa->ifa_netmask), last = *a;
 
@@ -74,9 +78,25 @@ add_broadcast(struct addr *list, size_t *n, const struct ifaddrs *ifa, const str
 	add(list, n, &last);
 }
 
+/* The whole of an IPv4 network on a loopback interface: the kernel takes all of it as local. */
+static void
+add_network(struct prefix *list, size_t *n, const struct ifaddrs *ifa, const struct addr *a)
+{
+	struct addr mask = from_sockaddr(ifa->ifa_netmask);
+
+	if ((ifa->ifa_flags & IFF_LOOPBACK) == 0 || a->family != ADDR_V4 || mask.family != ADDR_V4)
+		return;
+	struct prefix *p = &list[(*n)++];
+	p->a = *a;
+	for (size_t i = 0; i < 4; i++) {
+		p->a.b[i] &= mask.b[i];
+		p->len = (uint8_t)(p->len + __builtin_popcount(mask.b[i]));
+	}
+}
+
 /* The list as it is now: sorted, each once. 0, or -1 with errno. */
 static int
-dump(struct addr **out, size_t *out_n)
+dump(struct prefix **out, size_t *out_n)
 {
 	struct ifaddrs *all;
 	const struct ifaddrs *ifa;
@@ -85,8 +105,8 @@ dump(struct addr **out, size_t *out_n)
 	if (getifaddrs(&all) == -1)
 		return -1;
 	for (ifa = all; ifa != NULL; ifa = ifa->ifa_next)
-		room += 3;
-	struct addr *list = calloc(room, sizeof(*list));
+		room += 4;
+	struct prefix *list = calloc(room, sizeof(*list));
 	if (list == NULL) {
 		freeifaddrs(all);
 		errno = ENOMEM;
@@ -96,11 +116,12 @@ dump(struct addr **out, size_t *out_n)
 		struct addr a = from_sockaddr(ifa->ifa_addr);
 		add(list, &n, &a);
 		add_broadcast(list, &n, ifa, &a);
+		add_network(list, &n, ifa, &a);
 	}
 	freeifaddrs(all);
 	qsort(list, n, sizeof(*list), cmp);
 	for (size_t i = 0; i < n; i++) {
-		if (unique == 0 || addr_cmp(&list[unique - 1], &list[i]) != 0)
+		if (unique == 0 || cmp(&list[unique - 1], &list[i]) != 0)
 			list[unique++] = list[i];
 	}
 	*out = list;
@@ -111,7 +132,7 @@ dump(struct addr **out, size_t *out_n)
 static void
 settled(struct deadline *d)
 {
-	struct addr *list;
+	struct prefix *list;
 	size_t n;
 
 	if (dump(&list, &n) == -1) {
@@ -168,7 +189,7 @@ own_open(struct loop *l, void (*changed)(void))
 	return 0;
 }
 
-const struct addr *
+const struct prefix *
 own_addrs(size_t *n)
 {
 	*n = own.n;

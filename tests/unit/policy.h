@@ -3,7 +3,7 @@
  *statement a line; commas and braces are as good as blanks; what a list holds ends at the next key
  *word.
  *
- *	table NAME PREFIX... | group NAME USER... | nat64 PREFIX | own ADDR... | password
+ *	table NAME PREFIX... | group NAME USER... | nat64 PREFIX | own PREFIX... | password
  *	prefer METHOD... | pass|block [log] [connect] [from ...] [to ...] [port ...] [user ...]
  *	    [group ...] [auth ...]
  */
@@ -23,7 +23,7 @@
 
 struct policy {
 	struct conf conf;
-	struct addr own[16];
+	struct prefix own[16];
 	size_t nown;
 	void *kept[POLICY_KEPT];
 	size_t nkept;
@@ -186,7 +186,7 @@ policy_list(struct policy *p, const char *key, char **save)
 		if (strcmp(key, "table") == 0)
 			assert(policy_prefix(p, &t, word));
 		else if (strcmp(key, "own") == 0)
-			assert(addr_parse(word, &p->own[p->nown++]) == 0);
+			assert(prefix_parse(word, &p->own[p->nown++], NULL) == 0);
 		else if (strcmp(key, "prefer") == 0)
 			p->conf.prefer[p->conf.prefer_n++] = (uint8_t)policy_method(word);
 		else {

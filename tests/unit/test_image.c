@@ -81,7 +81,7 @@ refs_of(const struct image *img, struct ref *r)
 	REF(img->hosts, sizeof(struct image_host));
 	REF(img->servers, sizeof(struct addrport));
 	REF(img->nat64, sizeof(struct prefix));
-	REF(img->own, sizeof(struct addr));
+	REF(img->own, sizeof(struct prefix));
 	REF(img->egress, sizeof(struct addr));
 	const struct image_table *t = image_at(img, img->tables);
 	for (uint32_t i = 0; i < img->tables.n; i++) {
@@ -220,8 +220,11 @@ test_values(void **state)
 	POKE(rules, struct image_rule, e->from = RULE_NO_TABLE);
 	POKE(rules, struct image_rule, e->to = i_->tables.n);
 	POKE(rules, struct image_rule, e->egress = i_->own);
-	POKE(own, struct addr, e[0] = e[1]);
-	POKE(own, struct addr, e[0].family = 5);
+	POKE(own, struct prefix, e[0] = e[1]);
+	POKE(own, struct prefix, e[0].len = 33);
+	POKE(own, struct prefix, e[1].len = 129);
+	POKE(own, struct prefix, e[1].len = 64);
+	POKE(own, struct prefix, e[0].a.family = 5);
 	POKE(egress, struct addr, e->family = ADDR_NONE);
 	POKE(servers, struct addrport, e->a.family = ADDR_NONE);
 	POKE(nat64, struct prefix, e->len = 97);
@@ -495,14 +498,22 @@ test_hosts_and_own(void **state)
 	for (size_t i = 0; i < 7; i++)
 		assert_null(
 		    image_host(p->img, (const uint8_t *)not_there[i], strlen(not_there[i])));
-	addr_parse("203.0.113.5", &a);
-	assert_true(image_own(p->img, &a));
-	addr_parse("2001:db8::6", &a);
-	assert_true(image_own(p->img, &a));
-	addr_parse("2001:db8::7", &a);
-	assert_false(image_own(p->img, &a));
-	addr_parse("203.0.113.4", &a);
-	assert_false(image_own(p->img, &a));
+	policy_free(p);
+
+	static const struct {
+		const char *a;
+		uint8_t want;
+	} own[] = { { "203.0.113.5", 32 }, { "203.0.113.4", PLEN_NONE },
+		{ "203.0.113.6", PLEN_NONE }, { "10.0.0.0", 16 }, { "10.0.255.255", 16 },
+		{ "10.1.0.0", PLEN_NONE }, { "9.255.255.255", PLEN_NONE }, { "0.0.0.0", PLEN_NONE },
+		{ "255.255.255.255", PLEN_NONE }, { "2001:db8::6", 128 },
+		{ "2001:db8::7", PLEN_NONE }, { "::", PLEN_NONE } };
+	p = policy_new("own 203.0.113.5 10.0.0.0/16 2001:db8::5 2001:db8::6");
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+		assert_int_equal(addr_parse(own[i].a, &a), 0);
+		if (image_own(p->img, &a) != own[i].want)
+			fail_msg("%s: %u", own[i].a, image_own(p->img, &a));
+	}
 	policy_free(p);
 }
 

@@ -239,19 +239,20 @@ test_servers(void **state)
 static void
 test_own(void **state)
 {
-	struct policy *p =
-	    policy_new("nat64 2001:db8:64::/96\n"
-		       "own 192.0.2.9 127.0.0.1 ::1 fe80::1 ::ffff:192.0.2.9 192.0.2.8 192.0.2.9 "
-		       "2001:db8:64::192.0.2.7 2002:c000:206::1 2001:db8::1 0.0.0.0 224.0.0.1");
-	static const char *const want[] = { "192.0.2.6", "192.0.2.7", "192.0.2.8", "192.0.2.9",
-		"2001:db8::1" };
-	const struct addr *own = image_at(p->img, p->img->own);
+	struct policy *p = policy_new(
+	    "nat64 2001:db8:64::/96\n"
+	    "own 192.0.2.9 127.0.0.1 ::1 fe80::1 ::ffff:192.0.2.9 192.0.2.8 192.0.2.9 127.0.0.0/8 "
+	    "10.1.2.3 10.1.0.0/16 10.1.0.0 10.2.0.0 "
+	    "2001:db8:64::192.0.2.7 2002:c000:206::1 2001:db8::1 224.0.0.1");
+	static const char *const want[] = { "10.1.0.0/16", "10.2.0.0/32", "192.0.2.6/32",
+		"192.0.2.7/32", "192.0.2.8/32", "192.0.2.9/32", "2001:db8::1/128" };
+	const struct prefix *own = image_at(p->img, p->img->own);
 	char text[ADDR_TEXT];
 
 	(void)state;
-	assert_int_equal(p->img->own.n, 5);
-	for (size_t i = 0; i < 5; i++)
-		assert_string_equal(addr_format(&own[i], text, sizeof(text)), want[i]);
+	assert_int_equal(p->img->own.n, 7);
+	for (size_t i = 0; i < 7; i++)
+		assert_string_equal(prefix_format(&own[i], text, sizeof(text)), want[i]);
 	policy_free(p);
 }
 

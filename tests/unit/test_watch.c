@@ -204,12 +204,12 @@ is_own(const char *s)
 {
 	struct addr a;
 	size_t n;
-	const struct addr *own = own_addrs(&n);
+	const struct prefix *own = own_addrs(&n);
 
 	assert_int_equal(addr_parse(s, &a), 0);
 	for (size_t i = 0; i < n; i++) {
-		assert_true(i == 0 || addr_cmp(&own[i - 1], &own[i]) < 0);
-		if (addr_cmp(&own[i], &a) == 0)
+		assert_true(i == 0 || addr_cmp(&own[i - 1].a, &own[i].a) <= 0);
+		if (addr_in_prefix(&a, &own[i]))
 			return true;
 	}
 	return false;
@@ -247,6 +247,11 @@ test_own(void **state)
 	assert_false(is_own("198.51.100.255"));
 	CHANGE(assert_int_equal(system("ip link del test0"), 0));
 	assert_false(is_own("2001:db8::5"));
+	/* A network on the loopback interface is local as a whole. */
+	CHANGE(assert_int_equal(system("ip addr add 198.51.100.1/24 dev lo"), 0));
+	assert_true(is_own("198.51.100.77"));
+	assert_int_equal(system("ip -o route get 198.51.100.77 | grep -q ^local"), 0);
+	assert_false(is_own("198.51.101.1"));
 	own_close();
 	size_t n;
 	own_addrs(&n);
