@@ -32,6 +32,14 @@ def listener(host="127.0.0.1", port=0, backlog=512):
     return s
 
 
+def wake(s):
+    """Ends what other threads wait for on a socket: the port is free only once none of them holds it."""
+    try:
+        s.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
 def free_port(host="127.0.0.1"):
     with listener(host) as s:
         return s.getsockname()[1]
@@ -47,9 +55,12 @@ class Server:
         self.threads = []
 
     def start(self):
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.acceptor = threading.Thread(target=self.accept, daemon=True)
+        self.acceptor.start()
 
     def stop(self):
+        wake(self.s)
+        self.acceptor.join(5)
         self.s.close()
 
     def accept(self):
@@ -218,24 +229,30 @@ class Dns:
         self.zone = {k.lower(): v for k, v in zone.items()}
         self.negative_ttl = negative_ttl
         self.host, self.port = host, port
-        self.asked = []
+        self.asked, self.stopped = [], False
         self.udp = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.bind((host, port))
         self.tcp = listener(host, port)
 
     def start(self):
-        threading.Thread(target=self.serve_udp, daemon=True).start()
-        threading.Thread(target=self.serve_tcp, daemon=True).start()
+        self.threads = [threading.Thread(target=t, daemon=True) for t in (self.serve_udp, self.serve_tcp)]
+        for t in self.threads:
+            t.start()
 
     def stop(self):
-        self.udp.close()
-        self.tcp.close()
+        self.stopped = True
+        for s, t in zip((self.udp, self.tcp), self.threads):
+            wake(s)
+            t.join(5)
+            s.close()
 
     def serve_udp(self):
         while True:
             try:
                 query, peer = self.udp.recvfrom(4096)
             except OSError:
+                return
+            if self.stopped:
                 return
             threading.Thread(target=self.one_udp, args=(query, peer), daemon=True).start()
 

@@ -126,6 +126,9 @@ class Gateway:
 
     def launch(self):
         """Starts it without waiting; `said` fills with what it tells the service manager."""
+        if os.path.exists(f"{self.dir}/notify"):  # a second start
+            self.notify.close()
+            os.unlink(f"{self.dir}/notify")
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(f"{self.dir}/notify")
         os.chmod(f"{self.dir}/notify", 0o777)
@@ -159,6 +162,14 @@ class Gateway:
         status = self.p.wait(5)
         self.p = None
         return status, self.stderr()
+
+    def kill(self):
+        """Ends it as a crash would."""
+        kids = self.children()
+        self.p.kill()
+        self.p.wait()
+        self.p, self.expect_status = None, 0
+        wait_for(lambda: not [k for k in kids if alive(k)], 5, lambda: f"children that outlive it: {kids}")
 
     def stop(self, sig=signal.SIGTERM, seconds=20):
         """Ends it and returns its exit status; its children must be gone with it."""

@@ -94,7 +94,7 @@ def test_python_socks(locked, serve):
     for host in ("127.0.0.1", "::1"):
         echo = serve(peers.Echo, host)
         s = socks.socksocket(10 if ":" in host else 2)
-        s.set_proxy(socks.SOCKS5, "127.0.0.1", locked.port, True, "alice", "secret")
+        s.set_proxy(socks.SOCKS5, host, locked.port, True, "alice", "secret")
         s.settimeout(20)
         s.connect((host, echo.port))
         s.sendall(b"through python3-socks")

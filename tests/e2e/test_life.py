@@ -159,20 +159,15 @@ def test_a_child_that_dies_again_and_again_is_not_started_in_a_hot_loop(gateway)
 
 def test_without_its_master_no_child_stays(gateway):
     g = gateway()
-    kids = g.children()
-    assert len(kids) == 3
-    g.p.kill()
-    g.p.wait()
-    g.p, g.expect_status = None, 0
-    peers.wait_for(lambda: not [k for k in kids if sally.alive(k)], 5)
+    assert len(g.children()) == 3
+    g.kill()
 
 
 def test_sessions_of_a_killed_master_get_their_record_at_the_next_start(gateway, echo):
     g = gateway()
     c, _ = socks5.open_session(g.at, "127.0.0.1", echo.port)
     opened = g.record("session-open")
-    g.p.kill()
-    g.p.wait()
+    g.kill()
     g.start()
     closed = g.record("session-close")
     assert closed["id"] == opened["id"] and closed["reason"] == b"master-lost"
@@ -259,7 +254,7 @@ def test_as_root_what_each_process_holds(gateway):
     uids = set()
     for pid in g.children():
         with open(f"/proc/{pid}/status") as f:
-            fields = dict(re.findall(r"^(\w+):\s*(.*)$", f.read(), re.M))
+            fields = dict(re.findall(r"^(\w+):[ \t]*(.*)$", f.read(), re.M))
         assert fields["Uid"].split()[0] != "0" and len(set(fields["Uid"].split())) == 1
         assert fields["Groups"].strip() == "" and int(fields["CapEff"], 16) == 0 and int(fields["CapPrm"], 16) == 0
         assert fields["NoNewPrivs"] == "1" and fields["Seccomp"] == "2"

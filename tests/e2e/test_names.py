@@ -164,10 +164,11 @@ def test_equal_questions_under_way_are_asked_once(gateway, serve, echo):
 
 
 def test_a_dead_ipv6_address_costs_a_quarter_of_a_second(gateway, serve, echo):
-    subprocess.run(["ip", "link", "add", "dead0", "type", "dummy"], check=True)
+    subprocess.run(["ip", "link", "add", "dead0", "type", "veth", "peer", "name", "dead1"], check=True)
     try:
         subprocess.run(["ip", "addr", "add", "2001:db8:77::1/64", "dev", "dead0", "nodad"], check=True)
         subprocess.run(["ip", "link", "set", "dead0", "up"], check=True)
+        subprocess.run(["ip", "link", "set", "dead1", "up"], check=True)
         serve(peers.Dns, {"both.example": {"A": ["127.0.0.1"], "AAAA": ["2001:db8:77::dead"]}})
         g = gateway("resolver 127.0.0.1\npass connect from any to { any, 127.0.0.0/8 } auth none\n")
         rep, took, c = ask(g, b"both.example", echo.port)

@@ -26,9 +26,10 @@ def routes():
     ip("-6", "route", "add", "unreachable", "2001:db8:1::/48")
     ip("-6", "route", "add", "prohibit", "2001:db8:2::/48")
     # a link on which nobody answers ARP or neighbour solicitations
-    ip("link", "add", "quiet0", "type", "dummy")
+    ip("link", "add", "quiet0", "type", "veth", "peer", "name", "quiet1")
     ip("addr", "add", "10.99.0.1/24", "dev", "quiet0")
     ip("link", "set", "quiet0", "up")
+    ip("link", "set", "quiet1", "up")
     yield
     ip("link", "del", "quiet0")
 
