@@ -134,18 +134,14 @@ go_background(void)
 	return p[1];
 }
 
-/* Descriptors 0-2 must be there before anything else is opened. */
+/* Descriptors 0-2 must be there before anything else is opened. /dev/null is asked for only where one
+ * is missing: a bare chroot has none. */
 static int
 open_standard(void)
 {
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	while (fd >= 0 && fd <= 2 && fcntl(fd, F_SETFD, 0) == 0);
-	if (fd == -1)
-		return -1;
-	close(fd);
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", O_RDWR) != fd)
+			return -1;
 	return 0;
 }
 

@@ -97,7 +97,11 @@ def test_reload_of_the_password_file(gateway, echo):
                 before=lambda g: g.write_users(sally.user_line("alice", "a")))
     g.write_users(sally.user_line("bob", "b"))
     g.reload()
-    peers.wait_for(lambda: socks5.open_session(g.at, "127.0.0.1", echo.port, b"bob", b"b")[1][0] == 0, 10)
+
+    def login():
+        with socks5.Client(g.at, seconds=60) as c:
+            return c.greet(2) == 2 and c.login(b"bob", b"b") == 0
+    peers.wait_for(login, 10)
 
 
 def test_many_reloads_under_traffic(gateway, echo):

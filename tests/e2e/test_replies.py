@@ -54,20 +54,20 @@ def ask(g, host, port=80):
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "127.5.5.5"])
 def test_refused(g, host):
     assert ask(g, host, peers.free_port())[0][0] == socks5.REFUSED
-    r = g.record("session-refused", reason="connection-refused")
+    r = g.record("session-close", reason="connection-refused")
     assert r["error"] == b"ECONNREFUSED"
 
 
 @pytest.mark.parametrize("host", ["203.0.113.5", "2001:db8:9::1"])
 def test_network_unreachable(g, host):
     assert ask(g, host)[0][0] == socks5.NET
-    g.record("session-refused", reason="network-unreachable")
+    g.record("session-close", reason="network-unreachable")
 
 
 @pytest.mark.parametrize("host", ["198.51.100.5", "2001:db8:1::1"])
 def test_host_unreachable(g, host):
     assert ask(g, host)[0][0] == socks5.HOST
-    g.record("session-refused", reason="host-unreachable")
+    g.record("session-close", reason="host-unreachable")
 
 
 def test_host_unreachable_when_nobody_answers_arp(gateway):
@@ -94,7 +94,7 @@ def test_time_out_is_ttl_expired(g, serve):
     reply, took = ask(g, full.host, full.port)
     assert reply[0] == socks5.TTL
     assert 2.5 < took < 6
-    g.record("session-refused", reason="connect-timeout")
+    g.record("session-close", reason="connect-timeout")
 
 
 def test_not_allowed(gateway, echo):
