@@ -12,6 +12,7 @@
 #   SANITIZE=1        ASan and UBSan (build folder build-san)
 #   PREFIX, DESTDIR   as usual, for install and uninstall
 #   FUZZ_SECONDS=60   for each target of make fuzz
+#   V=1               show the commands
 
 PREFIX     ?= /usr
 SBINDIR    ?= $(PREFIX)/sbin
@@ -58,19 +59,31 @@ LIBS_worker       := -lseccomp -lcrypto -lbsd
 LIBS_resolver     := -lcares -lseccomp -lbsd
 LIBS_authd        := -lcrypt -lpam -lseccomp -lbsd -lpthread
 
+# One line a step; V=1 shows the commands.
+ifdef V
+say =
+Q   =
+else
+say = @printf '  %-6s%s\n' $(1) $(2)
+Q   = @
+endif
+
 all: $(BINS)
 
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 # The grammar (master/conf.y) becomes C in the build folder.
 $(B)/gen/master/conf_grammar.c $(B)/gen/master/conf_grammar.h &: master/conf.y
 	@mkdir -p $(B)/gen/master
-	bison -Wall -Werror -d -o $(B)/gen/master/conf_grammar.c $<
+	$(call say,BISON,$<)
+	$(Q)bison -Wall -Werror -d -o $(B)/gen/master/conf_grammar.c $<
 $(O)/master/conf_grammar.o: $(B)/gen/master/conf_grammar.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-conversion -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-conversion -c -o $@ $<
 $(call obj,$(MASTER_SRC)): | $(B)/gen/master/conf_grammar.h
 
 $(call lib,common): $(call obj,$(COMMON_SRC))
@@ -81,8 +94,8 @@ $(call lib,resolver): $(filter-out %/resolver.o,$(call obj,$(RESOLVER_SRC)))
 $(call lib,authd): $(filter-out %/main.o,$(call obj,$(AUTHD_SRC)))
 $(B)/lib%.a:
 	@mkdir -p $(@D)
-	rm -f $@
-	ar crs $@ $^
+	$(Q)rm -f $@
+	$(Q)ar crs $@ $^
 
 $(B)/sallyportd: $(O)/master/main.o $(call lib,master) $(call lib,common)
 $(B)/sallyportctl: $(O)/master/ctl.o $(call lib,ctl) $(call lib,common)
@@ -90,7 +103,8 @@ $(B)/worker: $(O)/worker/main.o $(call lib,worker) $(call lib,common)
 $(B)/resolver: $(O)/worker/resolver.o $(call lib,resolver) $(call lib,common)
 $(B)/authd: $(O)/authd/main.o $(call lib,authd) $(call lib,common)
 $(BINS):
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_$(@F))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_$(@F))
 
 # --- tests: a unit program for each tests/unit/test_*.c, and helpers of the end-to-end and hostile
 # tests for each .c file there; all linked against the components without their main ---
@@ -100,7 +114,8 @@ ALL_LIBS := $(foreach l,master ctl worker resolver authd common,$(call lib,$(l))
 TEST_LIBS := -lcmocka -lcrypt -lpam -lcares -lseccomp -lcap -lcrypto -lbsd -lpthread
 $(UNITS) $(HELPERS): $(B)/%: $(O)/tests/%.o $(ALL_LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS)
 unit: $(UNITS)
 	@set -e; for t in $(UNITS); do $$t; done
 testbuild: all $(UNITS) $(HELPERS)
@@ -121,7 +136,8 @@ FUZZ_MAKE    := $(MAKE) B=$(FB) CC=clang SANITIZE= CPPFLAGS_X=-DSANITIZED=1 WARN
     SANFLAGS="-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined"
 ifneq ($(filter $(FB),$(B)),)
 $(FUZZERS): $(FB)/%: $(FB)/obj/tests/fuzz/%.o $(ALL_LIBS)
-	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(filter-out -lcmocka,$(TEST_LIBS))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(filter-out -lcmocka,$(TEST_LIBS))
 fuzzers: $(FUZZERS)
 endif
 fuzzbuild:

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -65,6 +66,21 @@ children_free(struct children *f)
 	free(f);
 }
 
+/* What a child has for standard input and output: /dev/null, or in a bare chroot, which has none,
+ * an empty file that takes nothing. */
+static int
+open_nothing(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd != -1 || errno != ENOENT)
+		return fd;
+	fd = memfd_create("nothing", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd != -1)
+		(void)fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SEAL);
+	return fd;
+}
+
 /* In the forked child: only async-signal-safe calls until exec. */
 static _Noreturn void
 become(const char *path, const char *name, int sock, bool quiet)
@@ -76,7 +92,7 @@ become(const char *path, const char *name, int sock, bool quiet)
 	char *envp[] = { NULL };
 #endif
 	sigset_t none;
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int null = open_nothing();
 
 	/* The channel may stand on 0-2 or on CHILD_FD itself: move it out of the way first. */
 	sock = fcntl(sock, F_DUPFD, CHILD_FD + 1);
