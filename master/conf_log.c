@@ -95,14 +95,13 @@ conf_log_end(struct conf_parse *ps)
 void
 conf_log_update(struct conf_parse *ps, const struct conf_where *w, const struct conf_item *time)
 {
-	if (conf_once(ps, ONCE_LOG_UPDATE, w, "log update"))
-		conf_time(
-		    ps, time, "log update", CONF_TIME_MIN, CONF_UPDATE_MAX, &ps->conf->log_update);
+	conf_once(ps, ONCE_LOG_UPDATE, w, "log update");
+	conf_time(ps, time, "log update", CONF_TIME_MIN, CONF_UPDATE_MAX, &ps->conf->log_update);
 }
 
 void
 conf_log_overflow(struct conf_parse *ps, const struct conf_where *w, bool drop)
 {
-	if (conf_once(ps, ONCE_LOG_OVERFLOW, w, "log overflow"))
-		ps->conf->log_overflow_drop = drop;
+	conf_once(ps, ONCE_LOG_OVERFLOW, w, "log overflow");
+	ps->conf->log_overflow_drop = drop;
 }

@@ -73,8 +73,8 @@ conf_set_workers(struct conf_parse *ps, const struct conf_where *w, const struct
 {
 	uint32_t out;
 
-	if (conf_once(ps, ONCE_WORKERS, w, "workers") &&
-	    conf_number(ps, n, "number of workers", 1, CONF_WORKERS_MAX, &out))
+	conf_once(ps, ONCE_WORKERS, w, "workers");
+	if (conf_number(ps, n, "number of workers", 1, CONF_WORKERS_MAX, &out))
 		ps->conf->workers = out;
 }
 
@@ -84,8 +84,8 @@ conf_set_run_directory(
 {
 	const char *s;
 
-	if (conf_once(ps, ONCE_RUN_DIRECTORY, w, "run directory") &&
-	    (s = conf_path(ps, path, "a run directory", CONF_RUN_DIR_MAX)) != NULL)
+	conf_once(ps, ONCE_RUN_DIRECTORY, w, "run directory");
+	if ((s = conf_path(ps, path, "a run directory", CONF_RUN_DIR_MAX)) != NULL)
 		ps->conf->run_directory = conf_copy(ps, s, strlen(s));
 }
 
@@ -177,8 +177,7 @@ conf_set_auth_file(struct conf_parse *ps, const struct conf_where *w, const stru
 {
 	const char *s;
 
-	if (!conf_once(ps, ONCE_AUTH_FILE, w, "auth password file"))
-		return;
+	conf_once(ps, ONCE_AUTH_FILE, w, "auth password file");
 	if ((s = conf_path(ps, path, "a users file", PATH_MAX_MSG - 1)) == NULL) {
 		ps->spoiled |= SPOILED_AUTH;
 		return;
@@ -193,8 +192,7 @@ conf_set_auth_pam(
 {
 	const char *s;
 
-	if (!conf_once(ps, ONCE_AUTH_PAM, w, "auth password pam"))
-		return;
+	conf_once(ps, ONCE_AUTH_PAM, w, "auth password pam");
 	if ((s = conf_text(ps, service, "a PAM service's name", PAM_NAME_MAX)) != NULL &&
 	    strchr(s, '/') == NULL && s[0] != '.') {
 		ps->conf->pam_service = conf_copy(ps, s, strlen(s));
@@ -259,10 +257,10 @@ conf_set_limit(
 	enum conf_once once = per_user ? ONCE_SESSIONS_PER_USER : ONCE_SESSIONS;
 	const char *what = per_user ? "limit sessions per user" : "limit sessions";
 
-	if (conf_once(ps, once, w, what))
-		conf_number(ps, n, per_user ? "limit of sessions per user" : "limit of sessions", 1,
-		    CONF_SESSIONS_MAX,
-		    per_user ? &ps->conf->limit_sessions_per_user : &ps->conf->limit_sessions);
+	conf_once(ps, once, w, what);
+	conf_number(ps, n, per_user ? "limit of sessions per user" : "limit of sessions", 1,
+	    CONF_SESSIONS_MAX,
+	    per_user ? &ps->conf->limit_sessions_per_user : &ps->conf->limit_sessions);
 }
 
 void
@@ -286,9 +284,9 @@ conf_set_timeout(struct conf_parse *ps, const struct conf_item *which, const str
 	else if (!general && *out != 0)
 		conf_error(ps, &which->where, "timeout %s stands twice in a rule, expected it once",
 		    which->s);
-	else if (!general || conf_once(ps, once, &which->where, which->s))
-		conf_time(
-		    ps, time, which->s, CONF_TIME_MIN, brief ? CONF_BRIEF_MAX : CONF_LONG_MAX, out);
+	else if (general)
+		conf_once(ps, once, &which->where, which->s);
+	conf_time(ps, time, which->s, CONF_TIME_MIN, brief ? CONF_BRIEF_MAX : CONF_LONG_MAX, out);
 }
 
 void

@@ -204,6 +204,9 @@ static const struct {
 	/* what may stand once */
 	{ "workers 2\nworkers 2",
 	    "c.conf:3: workers stands a second time, expected it once (first: c.conf:2)" },
+	{ "workers 2\nworkers x",
+	    "c.conf:3: workers stands a second time, expected it once (first: c.conf:2)\n"
+	    "c.conf:3: \"x\" is no number of workers, expected a number from 1 to 256" },
 	{ "run directory /a\nrun directory /a",
 	    "c.conf:3: run directory stands a second time, expected it once (first: c.conf:2)" },
 	{ "resolver ::1\nresolver ::2",
