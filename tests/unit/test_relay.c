@@ -112,13 +112,23 @@ test_stream_down_slow_reader(void **state)
 	world_end();
 }
 
+/* Sends until nothing is taken any more. */
+static void
+fill(int fd)
+{
+	static uint8_t buf[65536];
+
+	for (unsigned full = 0; full < 20;) {
+		full = send(fd, buf, sizeof(buf), MSG_NOSIGNAL) == -1 ? full + 1 : 0;
+		world_run(1);
+	}
+}
+
 /* A client that never reads: one buffer is held, its target is read no more, and the other way
  * still runs. An idle session holds nothing. */
 static void
 test_never_reads(void **state)
 {
-	static uint8_t buf[65536];
-	unsigned full = 0;
 	int fd, t;
 
 	(void)state;
@@ -129,10 +139,7 @@ test_never_reads(void **state)
 	assert_null(s->hs);
 	assert_null(s->flow[UP].held);
 	assert_null(s->flow[DOWN].held);
-	while (full < 20) {
-		full = send(t, buf, sizeof(buf), MSG_NOSIGNAL) == -1 ? full + 1 : 0;
-		world_run(1);
-	}
+	fill(t);
 	assert_non_null(s->flow[DOWN].held);
 	assert_true(s->flow[DOWN].held->len <= SCRATCH_SIZE);
 	uint64_t before = s->flow[DOWN].octets;
@@ -277,17 +284,12 @@ test_answer_before_reset(void **state)
 static void
 test_no_spinning(void **state)
 {
-	static uint8_t buf[65536];
-	unsigned full = 0;
 	int fd, t;
 
 	(void)state;
 	world_start(&world_default);
 	fd = client_connected(&t);
-	while (full < 20) {
-		full = send(t, buf, sizeof(buf), MSG_NOSIGNAL) == -1 ? full + 1 : 0;
-		world_run(1);
-	}
+	fill(t);
 	reset(t); /* while what it sent is held */
 	world_run(20);
 	const struct session *s = the_session();

@@ -69,13 +69,11 @@ static void
 test_failure_under_data(void **state)
 {
 	static uint8_t junk[200000];
-	uint8_t in[16];
 	int fd;
 
 	(void)state;
 	world_start(&world_default);
-	fd = client_greeted();
-	client_send(fd, in, request_v4(in, BLOCKED_PORT));
+	fd = client_asks(BLOCKED_PORT);
 	assert_true(send(fd, junk, sizeof(junk), MSG_NOSIGNAL) > 0);
 	world_run(20);
 	assert_true(send(fd, junk, sizeof(junk), MSG_NOSIGNAL) > 0);
@@ -128,14 +126,12 @@ test_connection_refused(void **state)
 static void
 test_no_reply_before_grant(void **state)
 {
-	uint8_t in[16];
 	int fd, t;
 
 	(void)state;
 	world_start(&world_default);
 	W.grant = false;
-	fd = client_greeted();
-	client_send(fd, in, request_v4(in, target_port()));
+	fd = client_asks(target_port());
 	t = target_accept();
 	world_run(50);
 	assert_true(client_silent(fd));
@@ -163,14 +159,12 @@ test_master_refuses(void **state)
 	} tries[] = { { REASON_LIMIT_USER, SOCKS_REP_NOT_ALLOWED },
 		{ REASON_LIMIT_SESSIONS, SOCKS_REP_GENERAL },
 		{ REASON_LIMIT_AUDIT, SOCKS_REP_GENERAL } };
-	uint8_t in[16];
 
 	(void)state;
 	world_start(&world_default);
 	W.grant = false;
 	for (unsigned i = 0; i < 3; i++) {
-		int fd = client_greeted();
-		client_send(fd, in, request_v4(in, target_port()));
+		int fd = client_asks(target_port());
 		world_until(world_count(MSG_ATTEMPT) == i + 1);
 		const struct msg_attempt *a = world_last(MSG_ATTEMPT);
 		struct msg_refuse r = { .sid = a->sid, .reason = tries[i].why };
@@ -189,14 +183,12 @@ static void
 test_client_gone_while_connecting(void **state)
 {
 	struct linger reset = { .l_onoff = 1 };
-	uint8_t in[16];
 	int fd;
 
 	(void)state;
 	world_start(&world_default);
 	W.grant = false;
-	fd = client_greeted();
-	client_send(fd, in, request_v4(in, target_port()));
+	fd = client_asks(target_port());
 	world_until(world_count(MSG_ATTEMPT) == 1);
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	close(fd);
@@ -433,7 +425,6 @@ test_connect_timeout(void **state)
 {
 	struct world_policy p = world_default;
 	int filler[4], fd, h;
-	uint8_t in[16];
 
 	(void)state;
 	p.connect = 150;
@@ -441,8 +432,7 @@ test_connect_timeout(void **state)
 	struct sockaddr_in at;
 	close(world_listen(&at));
 	h = hanging(AF_INET, ntohs(at.sin_port), filler);
-	fd = client_greeted();
-	client_send(fd, in, request_v4(in, ntohs(at.sin_port)));
+	fd = client_asks(ntohs(at.sin_port));
 	world_run(60);
 	assert_true(client_silent(fd));
 	client_expect_failure(fd, SOCKS_REP_TTL_EXPIRED);
@@ -514,15 +504,13 @@ static void
 test_grant_never_comes(void **state)
 {
 	struct world_policy p = world_default;
-	uint8_t in[16];
 	int fd;
 
 	(void)state;
 	p.connect = 80;
 	world_start(&p);
 	W.grant = false;
-	fd = client_greeted();
-	client_send(fd, in, request_v4(in, target_port()));
+	fd = client_asks(target_port());
 	client_expect_failure(fd, SOCKS_REP_GENERAL);
 	assert_int_equal(world_count(MSG_CONNECTED), 0);
 	world_end();

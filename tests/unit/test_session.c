@@ -238,14 +238,12 @@ static void
 test_policy_ack(void **state)
 {
 	struct world_policy p = world_default;
-	uint8_t in[16];
 	int fd, t;
 
 	(void)state;
 	world_start(&world_default);
 	W.grant = false;
-	fd = client_greeted();
-	client_send(fd, in, request_v4(in, target_port()));
+	fd = client_asks(target_port());
 	world_until(world_count(MSG_ATTEMPT) == 1);
 	p.version = 2;
 	world_policy(&p);

@@ -1,7 +1,7 @@
 /*
  * A worker's code in this process, in the middle of a made-up world: the master, authd and the
  * resolver are the other ends of its channels, played by the test; clients and targets are TCP on
- * loopback, or Unix socket pairs. Included by the tests of the worker, after cmocka.h.
+ * loopback. Included by the tests of the worker after cmocka.h, and by its fuzzer.
  */
 #ifndef TESTS_UNIT_WORKER_WORLD_H
 #define TESTS_UNIT_WORKER_WORLD_H
@@ -69,6 +69,7 @@ struct world_policy {
 	uint8_t methods;    /* of the pass rule: METHOD_BITs */
 	bool refuse_source; /* only 192.0.2.0/24 may come */
 	const char *egress; /* NULL: none */
+	uint16_t only_port; /* 0: the pass rule has no port */
 };
 
 static const struct world_policy world_default = { .version = 1,
@@ -87,6 +88,7 @@ struct world_image {
 	struct image_range4 v4[2][3];
 	struct image_range6 v6[3];
 	struct image_ports port;
+	_Alignas(8) struct image_ports only;
 	_Alignas(8) struct addr egress;
 };
 
@@ -118,6 +120,10 @@ world_image(struct world_image *i, const struct world_policy *p)
 	if (p->egress != NULL) {
 		i->img.egress = LIST(egress, 1);
 		assert_int_equal(addr_parse(p->egress, &i->egress), 0);
+	}
+	if (p->only_port != 0) {
+		i->rules[RULE_PASS_ANY].ports = LIST(only, 1);
+		i->only = (struct image_ports){ p->only_port, p->only_port };
 	}
 	i->port = (struct image_ports){ BLOCKED_PORT, BLOCKED_PORT };
 	i->rules[RULE_PASS_ANY] = (struct image_rule){
@@ -439,14 +445,24 @@ client_greeted(void)
 	return fd;
 }
 
+/* Past the greeting, with its request for 127.0.0.1 and this port on its way. */
+static inline int
+client_asks(uint16_t port)
+{
+	uint8_t out[16];
+	int fd = client_greeted();
+
+	client_send(fd, out, request_v4(out, port));
+	return fd;
+}
+
 /* Through to the target: the client's end, and the target's. */
 static inline int
 client_connected(int *target)
 {
-	uint8_t out[16], reply[10];
-	int fd = client_greeted();
+	uint8_t reply[10];
+	int fd = client_asks(target_port());
 
-	client_send(fd, out, request_v4(out, target_port()));
 	client_read(fd, reply, sizeof(reply));
 	assert_int_equal(reply[1], SOCKS_REP_OK);
 	*target = target_accept();
