@@ -141,7 +141,7 @@ $(FUZZERS): $(FB)/%: $(FB)/obj/tests/fuzz/%.o $(ALL_LIBS)
 fuzzers: $(FUZZERS)
 endif
 fuzzbuild:
-	@$(FUZZ_MAKE) fuzzers
+	+@$(FUZZ_MAKE) fuzzers
 fuzz: need-check
 	@$(MAKE) -j$(JOBS) fuzzbuild
 	@B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run fuzz

@@ -1,10 +1,10 @@
 /*
  * A channel between two processes: a SOCK_SEQPACKET socket in the event loop, with a bounded queue.
  *
- * No send blocks. Messages of one turn travel together: chan_send appends to a packet that leaves at
- * the end of the turn, or when it is full. While more than CHAN_QUEUE_SOFT octets wait to be taken by
- * the peer, its own messages are not read (unless keep_reading), so a peer that never reads stops
- * itself; past CHAN_QUEUE_HARD chan_send fails and the owner gives the peer up.
+ * No send blocks. Messages of one turn travel together: chan_send appends to a packet that leaves
+ * at the end of the turn, or when it is full. While more than CHAN_QUEUE_SOFT octets wait to be
+ * taken by the peer, its own messages are not read (unless keep_reading), so a peer that never
+ * reads stops itself; past CHAN_QUEUE_HARD chan_send fails and the owner gives the peer up.
  */
 #ifndef COMMON_CHAN_H
 #define COMMON_CHAN_H
@@ -22,8 +22,8 @@
 
 enum chan_end {
 	CHAN_CLOSED, /* the peer closed or died; all that it had sent has been read */
-	CHAN_FAULT   /* it sent what the table or the callback refuses, or its queue is past the hard
-	                limit; `fault` says what */
+	CHAN_FAULT /* it sent what the table or the callback refuses, or its queue is past the hard
+		      limit; `fault` says what */
 };
 
 struct chan_packet;
@@ -33,9 +33,11 @@ struct chan {
 	struct loop *loop;
 	enum role self, peer;
 	uint32_t peer_spawn;
-	bool keep_reading; /* read on, also past the soft limit (the master and authd of each other) */
-	/* One received message; false: the message is refused (malformed, early, repeated ...), which
-	 * ends the channel with CHAN_FAULT. msg->fd is closed by chan unless the callback set it to -1. */
+	bool keep_reading; /* read on, also past the soft limit (the master and authd of each other)
+			    */
+	/* One received message; false: the message is refused (malformed, early, repeated ...),
+	 * which ends the channel with CHAN_FAULT. msg->fd is closed by chan unless the callback set
+	 * it to -1. */
 	bool (*on_msg)(struct chan *c, struct msg *m);
 	/* The channel has ended (descriptor closed already); called once, never from chan_send. */
 	void (*on_end)(struct chan *c, enum chan_end why);
@@ -54,12 +56,13 @@ struct chan {
 	bool throttled, broken, ended, paused;
 };
 
-/* Makes a connected pair, close-on-exec, non-blocking, with peer credentials off. 0 or -1, errno. */
+/* Makes a connected pair, close-on-exec, non-blocking, with peer credentials off. 0 or -1, errno.
+ */
 int chan_pair(int fd[2]);
 
 /* Adopts fd (made non-blocking) and puts it into the loop. The callbacks must be set before. */
-int chan_start(struct chan *c, struct loop *l, int fd, enum role self, enum role peer,
-    uint32_t spawn);
+int chan_start(
+    struct chan *c, struct loop *l, int fd, enum role self, enum role peer, uint32_t spawn);
 
 /*
  * Queues one message: `head_len` octets of fixed struct and then the `tail` octets. Takes over fd
@@ -96,10 +99,10 @@ void chan_stop(struct chan *c);
 
 /* Before anything else in a child, when no loop runs yet: one blocking receive of one message, with
  * a time-out in ms. 0, or -1 with errno (EPROTO: not allowed by the table; ECONNRESET: closed). */
-int chan_recv_one(int fd, enum role self, enum role peer, void *buf, size_t size, struct msg *m,
-    int timeout_ms);
+int chan_recv_one(
+    int fd, enum role self, enum role peer, void *buf, size_t size, struct msg *m, int timeout_ms);
 /* Likewise, one blocking send. 0 or -1, errno. */
-int chan_send_one(int fd, enum role self, enum role peer, enum msg_type t, const void *p, size_t len,
-    int pass_fd);
+int chan_send_one(int fd, enum role self, enum role peer, enum msg_type t, const void *p,
+    size_t len, int pass_fd);
 
 #endif

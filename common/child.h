@@ -1,6 +1,6 @@
 /*
- * How every child starts: descriptor CHILD_FD is its channel to the master; INIT comes in on it, the
- * sandbox is entered, READY goes out (or FAILED, and it ends).
+ * How every child starts: descriptor CHILD_FD is its channel to the master; INIT comes in on it,
+ * the sandbox is entered, READY goes out (or FAILED, and it ends).
  */
 #ifndef COMMON_CHILD_H
 #define COMMON_CHILD_H
@@ -17,8 +17,8 @@
 #define CHILD_FD 3 /* everything above it is closed at start */
 
 /* Waits for INIT on CHILD_FD and checks that its role is in `roles` (ROLE_BITs). Ends the process
- * otherwise. Also: closes all other descriptors but 0-2, sets RLIMIT_CORE 0, umask, SIGPIPE ignored,
- * SIGINT ignored (a terminal's Ctrl-C is the master's to handle). */
+ * otherwise. Also: closes all other descriptors but 0-2, sets RLIMIT_CORE 0, umask, SIGPIPE
+ * ignored, SIGINT ignored (a terminal's Ctrl-C is the master's to handle). */
 void child_init(uint32_t roles, struct msg_init *init);
 
 /* Enters the sandbox or ends the process with FAILED; then sends READY. Call with the loop made and

@@ -52,8 +52,9 @@ int ev_add(struct loop *l, struct ev *e, int fd, uint32_t events);
 int ev_set(struct loop *l, struct ev *e, uint32_t events);
 void ev_del(struct loop *l, struct ev *e); /* does not close e->fd; sets it to -1 */
 
-/* (Re)arms d to be called ms from now; d->cb must be set. With ms 0 that is after the events of this
- * turn (what is to be done once a turn is done so), or on the next turn when armed by a deadline. */
+/* (Re)arms d to be called ms from now; d->cb must be set. With ms 0 that is after the events of
+ * this turn (what is to be done once a turn is done so), or on the next turn when armed by a
+ * deadline. */
 void deadline_arm(struct loop *l, struct deadline *d, uint64_t ms);
 void deadline_disarm(struct deadline *d);
 static inline bool

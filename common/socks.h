@@ -60,7 +60,8 @@ struct socks_greeting {
 };
 struct socks_auth {
 	const uint8_t *user, *password; /* point into the input */
-	uint8_t user_len, password_len; /* 1..255: zero lengths are SOCKS_BAD (RFC 1929 section 2) */
+	uint8_t user_len,
+	    password_len; /* 1..255: zero lengths are SOCKS_BAD (RFC 1929 section 2) */
 };
 struct socks_request {
 	uint8_t version;

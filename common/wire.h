@@ -1,6 +1,6 @@
 /*
- * The bounded cursor: all reads of foreign octets go through it. A read past the end sets `bad`, gives
- * zeros, and every later read fails too, so a parser checks once at its end (wire_done).
+ * The bounded cursor: all reads of foreign octets go through it. A read past the end sets `bad`,
+ * gives zeros, and every later read fails too, so a parser checks once at its end (wire_done).
  */
 #ifndef COMMON_WIRE_H
 #define COMMON_WIRE_H

@@ -134,8 +134,8 @@ go_background(void)
 	return p[1];
 }
 
-/* Descriptors 0-2 must be there before anything else is opened. /dev/null is asked for only where one
- * is missing: a bare chroot has none. */
+/* Descriptors 0-2 must be there before anything else is opened. /dev/null is asked for only where
+ * one is missing: a bare chroot has none. */
 static int
 open_standard(void)
 {
