@@ -12,7 +12,7 @@
 #include "master/conf_parse.h"
 
 char *
-conf_slurp(const char *path, size_t *len)
+conf_slurp(struct conf_parse *ps, const char *path, size_t *len)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), saved;
 	struct stat st;
@@ -42,6 +42,9 @@ conf_slurp(const char *path, size_t *len)
 	}
 	close(fd);
 	*len = have;
+	if (st.st_mode & S_IWOTH)
+		conf_warn(ps, &(struct conf_where){ path, 1 },
+		    "anyone may write this file and so decide who gets through");
 	return text;
 fail:
 	saved = errno;

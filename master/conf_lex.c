@@ -89,7 +89,7 @@ conf_lex_file(struct conf_parse *ps, const char *path)
 			errno = ELOOP;
 			return -1;
 		}
-	if ((ps->scratch = conf_slurp(path, &len)) == NULL)
+	if ((ps->scratch = conf_slurp(ps, path, &len)) == NULL)
 		return -1;
 	char *text = conf_copy(ps, ps->scratch, len);
 	free(ps->scratch);

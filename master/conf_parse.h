@@ -163,8 +163,9 @@ bool conf_once(
 
 /* --- conf_file.c --- */
 
-/* Reads a whole regular file into malloc'ed memory. NULL with errno. */
-char *conf_slurp(const char *path, size_t *len);
+/* Reads a whole regular file into malloc'ed memory, with a warning where anyone may write it. NULL
+ * with errno. */
+char *conf_slurp(struct conf_parse *ps, const char *path, size_t *len);
 /* A path as written in a file: a relative one is taken from that file's directory. */
 const char *conf_beside(struct conf_parse *ps, const struct conf_where *w, const char *path);
 

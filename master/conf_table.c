@@ -104,7 +104,7 @@ conf_table_file(struct conf_parse *ps, const struct conf_item *name, const struc
 	if (file == NULL)
 		return;
 	file = conf_beside(ps, &path->where, file);
-	if ((ps->scratch = conf_slurp(file, &len)) == NULL) {
+	if ((ps->scratch = conf_slurp(ps, file, &len)) == NULL) {
 		conf_error(ps, &path->where,
 		    "cannot read table <%s> from %s: %s, expected a readable file", name->s, file,
 		    strerror(errno));

@@ -433,6 +433,15 @@ warnings(void **state)
 	    said, "c.conf:1: warning: no pass rule: every client will be turned away\n");
 	free(said);
 	conf_free(c);
+	write_text("c.conf", "listen on ::1\npass auth none\n");
+	assert_int_equal(chmod(in_dir("c.conf"), 0646), 0);
+	c = load_file(NULL, 0, &said);
+	assert_non_null(c);
+	assert_string_equal(
+	    said, "c.conf:1: warning: anyone may write this file and so decide who gets through\n");
+	free(said);
+	conf_free(c);
+	remove(in_dir("c.conf"));
 }
 
 static void
