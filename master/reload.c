@@ -27,6 +27,8 @@ fail(struct gateway *g, struct conf *new, int users_fd, FILE *errors, const char
 	struct audit_rec r;
 
 	fputs(text, errors);
+	/* Logs are opened anew all the same: a rotation may have been what the signal was for. */
+	(void)log_reopen(g->log, g->conf);
 	audit_begin(&r, EVENT_RELOAD_FAILED);
 	audit_str(&r, FIELD_FILE, g->options->conf_path, strlen(g->options->conf_path));
 	audit_str(&r, FIELD_DETAIL, text, strcspn(text, "\n"));

@@ -61,6 +61,30 @@ orphan(const struct ledger_entry *e, uint64_t instance, void *arg)
 	session_record_end(s->setup.log, e, instance, REASON_MASTER_LOST, 0);
 }
 
+/* What an earlier ledger held that could not be told session by session. */
+static void
+tell_found(struct sessions *s)
+{
+	struct ledger_found f = ledger_found(s->ledger);
+	struct audit_rec r;
+	char text[160];
+
+	if (!f.set_aside && f.unsound == 0)
+		return;
+	if (f.set_aside)
+		snprintf(text, sizeof(text),
+		    "the ledger of an earlier gateway cannot be read; it is kept as "
+		    "ledger.old in the run directory");
+	else
+		snprintf(text, sizeof(text),
+		    "the ledger of an earlier gateway held %u entries that "
+		    "make no sense: dropped",
+		    f.unsound);
+	audit_begin(&r, EVENT_NOTICE);
+	audit_str(&r, FIELD_DETAIL, text, strlen(text));
+	log_record(s->setup.log, &r);
+}
+
 struct sessions *
 sessions_new(const struct sessions_setup *setup)
 {
@@ -78,6 +102,7 @@ sessions_new(const struct sessions_setup *setup)
 	    setup->run_directory, setup->instance, setup->workers, setup->slots, orphan, s);
 	if (s->ledger == NULL)
 		goto fail;
+	tell_found(s);
 	return s;
 fail:;
 	int saved = errno;
