@@ -107,8 +107,8 @@ class Puppet:
         packet, passed = answer.split()
         return parse(bytes.fromhex(packet)), int(passed)
 
-    def settle(self, ms=300, ack=True):
-        """Takes what the master has sent so far, acknowledging policies as an honest child does."""
+    def settle(self, ms=100, ack=True):
+        """Takes what the master has sent so far, acknowledging it as an honest child does."""
         while True:
             got = self.recv(MASTER, ms)
             if not got or not got[0]:
@@ -117,6 +117,8 @@ class Puppet:
                 self.seen.append((name, fields, tail, got[1]))
                 if name == "POLICY" and ack:
                     self.send(message("POLICY_ACK", fields[0], 0))
+                if name == "USERS" and ack:
+                    self.send(message("USERS_ACK", 1, 0, b""))
 
     def given(self, name, **match):
         """Of the messages seen: the descriptor of the last of this name (and of this peer role)."""

@@ -23,6 +23,7 @@ def stage():
 
 
 def table(rows):
+    print()
     for row in rows:
         print("table: " + "  ".join(f"{cell:28}" for cell in row))
 

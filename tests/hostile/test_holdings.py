@@ -59,6 +59,7 @@ class Holding:
 def look(g, capsys):
     held = [Holding(pid) for pid in [g.master()] + g.children()]
     with capsys.disabled():
+        print()
         for row in [("process", "uid", "gid", "groups", "inh/prm/eff/bnd/amb", "nnp", "seccomp", "root", "nproc",
                      "open")] + [h.row() for h in held]:
             print("table: {:10} {:>6} {:>6} {:>6} {:>22} {:>3} {:>7} {:30} {:>9} {}".format(*map(str, row)))
