@@ -189,13 +189,13 @@ test_idle(void **state)
 	int fd, t;
 
 	(void)state;
-	p.idle = 120;
+	p.idle = 500;
 	world_start(&p);
 	fd = client_connected(&t);
 	/* Activity in either direction moves it. */
 	for (unsigned i = 0; i < 5; i++) {
 		client_send(i % 2 == 0 ? fd : t, "x", 1);
-		world_run(50);
+		world_run(150);
 	}
 	assert_int_equal(world_count(MSG_CLOSE), 0);
 	assert_int_equal(ended()->reason, REASON_IDLE);

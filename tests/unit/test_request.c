@@ -427,7 +427,7 @@ test_connect_timeout(void **state)
 	int filler[4], fd, h;
 
 	(void)state;
-	p.connect = 150;
+	p.connect = 400;
 	world_start(&p);
 	struct sockaddr_in at;
 	close(world_listen(&at));

@@ -264,7 +264,7 @@ test_late_authd(void **state)
 	int fd;
 
 	(void)state;
-	p.handshake = 150;
+	p.handshake = 500;
 	world_start(&p);
 	fd = alice();
 	world_run(30);
