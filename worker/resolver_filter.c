@@ -25,12 +25,7 @@ static const struct sandbox_rule rules[] = {
 	ALLOW_SOCKET(AF_INET6, SOCK_STREAM, 0),
 	ALLOW_SOCKET(AF_INET6, SOCK_STREAM, IPPROTO_TCP),
 	ALLOW(connect),
-	ALLOW(getsockname),
-	ALLOW(getpeername),
 	ALLOW_SETSOCKOPT(IPPROTO_TCP, TCP_NODELAY),
-	ALLOW_SETSOCKOPT(SOL_SOCKET, SO_RCVBUF),
-	ALLOW_SETSOCKOPT(SOL_SOCKET, SO_SNDBUF),
-	ALLOW_GETSOCKOPT(SOL_SOCKET, SO_ERROR),
 	/* c-ares opens /dev/urandom and its configuration at each start of a channel and goes on
 	 * without; the resolver gives it better (its own rand, its own options). */
 	ANSWER(open, ENOENT),
