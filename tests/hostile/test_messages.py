@@ -1,6 +1,7 @@
 """Messages that no honest child sends: each costs its sender its life, is logged with the reason, and the others are
 served on. Beside each kind stands what an honest child sends, which is accepted."""
 import os
+import select
 import threading
 import time
 
@@ -233,6 +234,8 @@ PEER_CASES = [
     ("resolver", "a name longer than the message", lambda p: [lookup(name_len=200)]),
     ("resolver", "a name shorter than the message", lambda p: [lookup(name_len=3)]),
     ("resolver", "a lookup without a name", lambda p: [message("LOOKUP", 1, 1, 0)]),
+    ("resolver", "a name as no worker writes it", lambda p: [lookup(name=b"WWW.Example.com")]),
+    ("resolver", "a question asked twice", lambda p: [lookup() + lookup()]),
     ("resolver", "a password", lambda p: [auth()]),
     ("resolver", "an answer, the wrong way", lambda p: [message("ANSWER", 1, 1, 0, 0, 60)]),
     ("resolver", "a policy", lambda p: [raw(NUMBER["POLICY"], bytes(8))]),
@@ -245,6 +248,7 @@ PEER_CASES = [
     ("password", "lengths past the end", lambda p: [auth(lens=(255, 255))]),
     ("password", "lengths before the end", lambda p: [auth(lens=(1, 1))]),
     ("password", "a slot asked for twice", lambda p: [auth() + auth()]),
+    ("password", "an abort, repeated", lambda p: [auth() + message("AUTH_ABORT", 0, 1) * 2]),
     ("password", "a slot that is none", lambda p: [auth(slot=0xfffffff0)]),
     ("password", "a lookup", lambda p: [lookup()]),
     ("password", "a result, the wrong way", lambda p: [message("AUTH_RESULT", 0, 1, 1, 1, 5, 0, tail=USER)]),
@@ -402,10 +406,25 @@ def rss(pid):
         return [int(l.split()[1]) for l in f if l.startswith("VmRSS")][0]
 
 
-def test_floods(stage, gateway):
+def served_by_any(g, echo, clients=100):
+    """Of many clients at once, those that the kernel hands to a real worker are served (a puppet accepts none)."""
+    those = [socks5.Client(g.at) for _ in range(clients)]
+    for c in those:
+        c.send(socks5.greeting(0))
+    ready, _, _ = select.select([c.s for c in those], [], [], 10)
+    assert ready, g.story()
+    c = [c for c in those if c.s is ready[0]][0]
+    assert c.method() == 0 and c.connect(echo.host, echo.port)[0] == socks5.OK
+    c.send(b"hello")
+    assert c.read(5) == b"hello"
+    for c in those:
+        c.close()
+
+
+def test_floods(stage, gateway, echo):
     """Three workers that send without end and never read, to the master, the resolver and authd: a fourth is answered
-    by all of them all the while, and nobody grows."""
-    g, cast = start(gateway, stage, TEXT, {"worker": 4}, workers=4, before=users)
+    by all of them all the while, clients are served by a fifth, and nobody grows."""
+    g, cast = start(gateway, stage, TEXT, {"worker": 4}, workers=5, before=users)
     honest = cast[3]
     everyone = [g.master()] + g.children("resolver") + g.children("authd")
     before = {pid: rss(pid) for pid in everyone}
@@ -424,6 +443,7 @@ def test_floods(stage, gateway):
         login(honest, slot=1, gen=gen, client=addrport("198.51.100.1", 9))
         honest.ask(lookup(number=gen), "ANSWER", to=honest.given("PEER", role="resolver"), ms=20000)
         waits.append(time.monotonic() - began)
+    served_by_any(g, echo)
     grown = {pid: rss(pid) - before[pid] for pid in everyone}
     for f in floods:
         f.over = True
