@@ -28,16 +28,18 @@ struct sandbox {
 	enum role role;
 	const struct sandbox_rule *rules;
 	unsigned nrules;
-	uint32_t
-	    default_action; /* SCMP_ACT_KILL_PROCESS for children; in a sanitizer build it becomes
-			       ERRNO(EPERM) and sigaltstack, prctl, getpid, gettid are added */
-	bool landlock_fs;   /* no path may be opened or run at all */
-	bool landlock_net;  /* no TCP bind, no TCP connect; but: */
-	bool landlock_bind; /* TCP bind stays allowed to port 0, an ephemeral one */
+	/* SCMP_ACT_KILL_PROCESS for children; in a sanitizer build it becomes ERRNO(EPERM), and
+	 * sigaltstack, prctl, getpid and gettid are added. */
+	uint32_t default_action;
+	bool landlock_fs;      /* no path may be opened or run at all */
+	bool landlock_net;     /* no TCP bind, no TCP connect; but: */
+	bool landlock_bind;    /* TCP bind stays allowed to port 0, an ephemeral one */
 	bool landlock_connect; /* TCP connect stays allowed */
-	uint32_t nproc; /* RLIMIT_NPROC to set after `threads` ran; above 0 only where the role has
-			   a uid of its own: the limit counts all processes of the uid */
-	/* Called after Landlock and before RLIMIT_NPROC and seccomp: starts what threads there are.
+	/* RLIMIT_NPROC, set after `threads` ran. Above 0 only where the role has a uid of its own:
+	 * the limit counts all processes of the uid. */
+	uint32_t nproc;
+	/* Called after Landlock and before RLIMIT_NPROC and seccomp: starts what threads there are,
+	 * and returns once all of them run: a thread's birth takes calls that the filter refuses.
 	 */
 	int (*threads)(void);
 	/* The supplementary groups that the role keeps (NULL: none): how many, or -1 with errno. */
