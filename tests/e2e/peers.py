@@ -58,6 +58,10 @@ class Server:
         self.acceptor = threading.Thread(target=self.accept, daemon=True)
         self.acceptor.start()
 
+    def peer(self):
+        """Where the first client came from, once it is noticed here."""
+        return wait_for(lambda: self.peers, why="nobody came")[0]
+
     def stop(self):
         wake(self.s)
         self.acceptor.join(5)

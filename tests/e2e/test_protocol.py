@@ -30,14 +30,14 @@ def test_connect_carries_octets_both_ways(open_gateway, echo):
     c.send(b"hello")
     assert c.read(5) == b"hello"
     # BND.ADDR and BND.PORT are the outgoing socket's own (RFC 1928 section 6)
-    assert (addr, port) == echo.peers[0]
+    assert (addr, port) == echo.peer()
 
 
 def test_connect_over_ipv6_from_ipv6(open_gateway, serve):
     echo = serve(peers.Echo, "::1")
     c, (rep, addr, port) = socks5.open_session(open_gateway.at6, "::1", echo.port)
     assert rep == socks5.OK
-    assert (addr, port) == echo.peers[0]
+    assert (addr, port) == echo.peer()
     c.send(b"hello")
     assert c.read(5) == b"hello"
 

@@ -157,7 +157,7 @@ def test_egress_address_is_used(gateway, echo):
     g = gateway("egress from 127.0.0.33\n" + sally.OPEN)
     c, (rep, addr, port) = socks5.open_session(g.at, "127.0.0.1", echo.port)
     assert rep == socks5.OK
-    assert addr == "127.0.0.33" and echo.peers == [(addr, port)]
+    assert addr == "127.0.0.33" and echo.peer() == (addr, port)
     c.close()
     assert g.record("session-close")["outgoing"] == f"127.0.0.33:{port}".encode()
 
