@@ -29,6 +29,7 @@ CPPFLAGS_X := -D_FORTIFY_SOURCE=2
 endif
 
 CFLAGS   ?= -O2 -g
+MAKEFLAGS += --no-print-directory
 JOBS     ?= $(shell nproc 2>/dev/null || echo 2)
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Werror
 HARDEN   := -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection
@@ -201,7 +202,7 @@ run: need-run
 	  '' \
 	  'or, without any network, the gateway through itself:' \
 	  '' \
-	  '  printf "\\5\\1\\0\\n" | curl -sN -x socks5h://127.0.0.1:1080 telnet://127.0.0.1:1080 | od -An -tx1' \
+	  "  printf '\\5\\1\\0\\n' | curl -sN -x socks5h://127.0.0.1:1080 telnet://127.0.0.1:1080 | od -An -tx1" \
 	  '' \
 	  'which prints 05 00, its answer to a SOCKS greeting.' \
 	  ''
