@@ -120,6 +120,7 @@ def test_a_killed_worker_is_logged_and_replaced(gateway, echo):
     c, _ = socks5.open_session(g.at, "127.0.0.1", echo.port)
     c.send(b"x" * 50)
     c.read(50)
+    peers.wait_for(lambda: b"down=50" in g.ctl("sessions").stdout, why=g.story)  # counted right after it is sent
     victim = g.children("worker")[0]
     os.kill(victim, signal.SIGKILL)
     lost = g.record("child-lost")
