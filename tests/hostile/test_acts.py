@@ -8,7 +8,7 @@ import pytest
 import acts
 import sally
 from peers import wait_for
-from puppets import KILLED, LAYERS, Alone, Stage, end, start
+from puppets import KILLED, LAYERS, Alone, Killed, Stage, end, start
 
 plain = pytest.mark.skipif(sally.SANITIZE, reason="the proofs run on the plain build: a sanitizer's has EPERM")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="uid, chroot and capabilities take root")
@@ -81,6 +81,21 @@ def test_other_roles(stage, role, tmp_path):
             assert result == (-1, errno.ENOENT), f"{name} of {role}: {acts.word(result)}"
         else:
             assert (result, sig) == (KILLED, signal.SIGSYS), f"{name} of {role}: {acts.word(result)}"
+
+
+@plain
+@pytest.mark.parametrize("role", ["resolver", "password"])
+def test_loss_of_a_service(stage, gateway, role):
+    """Their ends are logged with the reason, and they are replaced."""
+    text = 'auth password file "@DIR@/users"\n' + sally.OPEN
+    g, (p,) = start(gateway, stage, text, {role: 1},
+                    before=lambda g: g.write_users(sally.user_line("alice", "x")))
+    with pytest.raises(Killed):
+        p.sys("memfd_create", "s:x", 0)
+    r = g.record("child-lost", worker=p.spawn)
+    assert r["process"].decode() == role and b"SIGSYS" in r["detail"], r
+    wait_for(lambda: len(g.children()) == 4, 10, g.story)
+    end(g, [], 1)
 
 
 @plain
