@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/fd.h"
 #include "common/wire.h"
 
 #define PACKETS_PER_TURN  16   /* read from one peer before the others have their turn */
@@ -287,9 +288,7 @@ chan_send_tail(struct chan *c, enum msg_type t, const void *head, size_t head_le
 		return 0;
 	}
 	if (fd != -1) {
-		int saved = errno;
-		close(fd);
-		errno = saved;
+		fd_drop(fd);
 	}
 	return -1;
 }

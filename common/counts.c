@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fd.h"
+
 #define COUNTS_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 static size_t
@@ -30,9 +32,7 @@ counts_create(uint32_t slots)
 		return -1;
 	if (ftruncate(fd, (off_t)counts_size(slots)) == -1 ||
 	    fcntl(fd, F_ADD_SEALS, COUNTS_SEALS) == -1) {
-		int saved = errno;
-		close(fd);
-		errno = saved;
+		fd_drop(fd);
 		return -1;
 	}
 	return fd;

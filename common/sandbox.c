@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/fd.h"
 #include "common/sandbox.h"
 #include "common/sandbox_rules.h"
 
@@ -192,7 +193,7 @@ landlock_port_zero(int ruleset)
 static int
 landlock_restrict(const struct entry *e, const struct landlock_attr *attr)
 {
-	int ruleset, result = -1, saved;
+	int ruleset, result = -1;
 
 	ruleset = (int)syscall(__NR_landlock_create_ruleset, attr, sizeof(*attr), 0);
 	if (ruleset == -1)
@@ -200,9 +201,7 @@ landlock_restrict(const struct entry *e, const struct landlock_attr *attr)
 	if ((attr->net & LL_NET_BIND) == 0 || !e->s->landlock_bind ||
 	    landlock_port_zero(ruleset) == 0)
 		result = (int)syscall(__NR_landlock_restrict_self, ruleset, 0);
-	saved = errno;
-	close(ruleset);
-	errno = saved;
+	fd_drop(ruleset);
 	return result;
 }
 

@@ -5,6 +5,8 @@
  */
 #include "common/users.h"
 
+#include "common/hex.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,18 +30,6 @@ struct field {
 	const char *p;
 	size_t len;
 };
-
-static int
-hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
 
 /* May an octet stand for itself in a name or group? */
 static bool

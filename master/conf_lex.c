@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/hex.h"
+
 struct conf_input {
 	struct conf_input *up;
 	const char *text;
@@ -280,26 +282,14 @@ token(struct conf_parse *ps, int kind, const char *text, size_t len, const struc
 	return kind;
 }
 
-static int
-hex(int c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* One escape, behind its backslash. The octet, or -1. */
 static int
 escape(struct conf_input *in)
 {
 	int c = peek(in, 0);
 
-	if (c == 'x' && hex(peek(in, 1)) != -1 && hex(peek(in, 2)) != -1) {
-		c = hex(peek(in, 1)) * 16 + hex(peek(in, 2));
+	if (c == 'x' && hex_value(peek(in, 1)) != -1 && hex_value(peek(in, 2)) != -1) {
+		c = hex_value(peek(in, 1)) * 16 + hex_value(peek(in, 2));
 		in->at += 3;
 		return c;
 	}

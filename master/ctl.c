@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/fd.h"
 #include "common/version.h"
 #include "master/ctl_passwd.h"
 
@@ -43,9 +44,7 @@ connect_to(const char *path)
 	if (fd == -1)
 		return -1;
 	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == -1) {
-		int saved = errno;
-		close(fd);
-		errno = saved;
+		fd_drop(fd);
 		return -1;
 	}
 	return fd;

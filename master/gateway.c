@@ -301,7 +301,8 @@ static void
 kill_one(struct child *c, void *arg)
 {
 	(void)arg;
-	child_kill(c, "did not end in time");
+	if (c->stopping)
+		child_kill(c, "did not end in time");
 }
 
 static void
@@ -331,6 +332,8 @@ gateway_stop(struct gateway *g, int exit_status)
 	children_stop(g->children, ROLE_PAM);
 	if (children_running(g->children, ROLE_COUNT) == 0)
 		loop_stop(g->loop);
+	else if (!deadline_armed(&g->stop))
+		deadline_arm(g->loop, &g->stop, STOP_MS);
 }
 
 /* Whatever was made is undone, also after a start that failed halfway. */

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "common/fd.h"
 #include "common/rules.h"
 #include "master/image_parts.h"
 
@@ -484,8 +485,6 @@ image_seal(const void *block, size_t size)
 		goto fail;
 	return fd;
 fail:;
-	int error = errno;
-	close(fd);
-	errno = error;
+	fd_drop(fd);
 	return -1;
 }

@@ -4,6 +4,7 @@
  * are checked before anything is handed on.
  */
 #include "master/ledger.h"
+#include "common/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -91,7 +92,7 @@ static int
 ledger_lock(int dirfd, struct stat *st)
 {
 	struct stat named;
-	int fd, e;
+	int fd;
 
 	for (int i = 0; i < LEDGER_TRIES; i++) {
 		fd = openat(dirfd, LEDGER_NAME,
@@ -116,9 +117,7 @@ ledger_lock(int dirfd, struct stat *st)
 	errno = EAGAIN;
 	return -1;
 fail:
-	e = errno;
-	close(fd);
-	errno = e;
+	fd_drop(fd);
 	return -1;
 }
 
@@ -228,9 +227,7 @@ ledger_inherit(struct ledger *lg, int dirfd,
 	/* The lock on the old file is held until the new one has its own. */
 	int old = lg->fd;
 	lg->fd = ledger_lock(dirfd, &st);
-	int e = errno;
-	close(old);
-	errno = e;
+	fd_drop(old);
 	if (lg->fd != -1 && st.st_size != 0) {
 		errno = EAGAIN; /* someone made it in between, and is gone */
 		return -1;

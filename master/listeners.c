@@ -2,6 +2,7 @@
  * Listening sockets. Made by the master alone; workers get duplicates and may only accept.
  */
 #include "master/listeners.h"
+#include "common/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -83,9 +84,7 @@ open_socket(const struct addrport *at, bool freebind, bool reuseport)
 			     v6 ? IPV6_FREEBIND : IP_FREEBIND, &one, sizeof(one)) == -1) ||
 	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == -1 ||
 	    bind(fd, (struct sockaddr *)&ss, len) == -1 || listen(fd, SOMAXCONN) == -1) {
-		int saved = errno;
-		close(fd);
-		errno = saved;
+		fd_drop(fd);
 		return -1;
 	}
 	return fd;

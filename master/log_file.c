@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fd.h"
 #include "master/log_sink.h"
 
 #define LOG_FILE_MODE 0640
@@ -29,7 +30,6 @@ int
 sink_open_file(struct sink *s)
 {
 	struct stat st;
-	int e;
 
 	/* O_NONBLOCK: a FIFO or device in the file's place is met here, not waited for. */
 	int fd = open(s->path,
@@ -48,9 +48,7 @@ sink_open_file(struct sink *s)
 	s->fd = fd;
 	return 0;
 fail:
-	e = errno;
-	close(fd);
-	errno = e;
+	fd_drop(fd);
 	return -1;
 }
 

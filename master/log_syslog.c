@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/fd.h"
 #include "master/log_sink.h"
 
 static int
@@ -25,9 +26,7 @@ syslog_connect(struct sink *s)
 	if (fd == -1)
 		return -1;
 	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == -1) {
-		int e = errno;
-		close(fd);
-		errno = e;
+		fd_drop(fd);
 		return -1;
 	}
 	s->fd = fd;

@@ -3,6 +3,7 @@
  * connected to has been decided by the caller, on the very address that is given here.
  */
 #include "worker/connect.h"
+#include "common/fd.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -70,9 +71,7 @@ connect_socket(const struct image *img, const struct image_rule *rule,
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	return fd;
 fail:
-	none = errno;
-	close(fd);
-	errno = none;
+	fd_drop(fd);
 	return -1;
 }
 

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/fd.h"
 #include "common/image.h"
 #include "worker/connect.h"
 #include "worker/link.h"
@@ -174,7 +175,7 @@ attempt_start(struct attempt *a, int *under_way, enum reason *why)
 	struct race *r = a->race;
 	const struct image *img = r->s->hs->policy->img;
 	uint64_t cookie;
-	int saved, fd = connect_socket(img, rules_rule(img, a->rule), &a->target, &cookie, why);
+	int fd = connect_socket(img, rules_rule(img, a->rule), &a->target, &cookie, why);
 
 	if (fd == -1)
 		return -1;
@@ -192,9 +193,7 @@ attempt_start(struct attempt *a, int *under_way, enum reason *why)
 	r->under_way++;
 	return 0;
 fail:
-	saved = errno;
-	close(fd);
-	errno = saved;
+	fd_drop(fd);
 	return -1;
 }
 
