@@ -4,7 +4,6 @@
  * are checked before anything is handed on.
  */
 #include "master/ledger.h"
-#include "common/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +14,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "common/fd.h"
 
 #define LEDGER_NAME     "ledger"
 #define LEDGER_ASIDE    "ledger.old"

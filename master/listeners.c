@@ -2,7 +2,6 @@
  * Listening sockets. Made by the master alone; workers get duplicates and may only accept.
  */
 #include "master/listeners.h"
-#include "common/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +14,8 @@
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "common/fd.h"
 
 struct listener {
 	TAILQ_ENTRY(listener) entry;

@@ -3,7 +3,6 @@
  * connected to has been decided by the caller, on the very address that is given here.
  */
 #include "worker/connect.h"
-#include "common/fd.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -11,6 +10,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "common/fd.h"
 
 /* The egress address for a family: the rule's list, else the default's. *none: there is a list, and
  * it has no address of this family. */
