@@ -43,8 +43,11 @@ prepare_process(void)
 
 	memset(&ignore, 0, sizeof(ignore));
 	ignore.sa_handler = SIG_IGN;
+	/* A terminal's Ctrl-C and a machine's shutdown reach every process: the end is the master's
+	 * to bring about, with every session's closing record. */
 	if (setrlimit(RLIMIT_CORE, &no_core) == -1 || sigaction(SIGPIPE, &ignore, NULL) == -1 ||
-	    sigaction(SIGINT, &ignore, NULL) == -1 || sigaction(SIGHUP, &ignore, NULL) == -1)
+	    sigaction(SIGINT, &ignore, NULL) == -1 || sigaction(SIGTERM, &ignore, NULL) == -1 ||
+	    sigaction(SIGHUP, &ignore, NULL) == -1)
 		child_die("cannot prepare the process");
 	umask(077);
 	closefrom(CHILD_FD + 1);

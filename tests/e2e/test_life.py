@@ -44,6 +44,18 @@ def test_every_session_gets_its_closing_record(gateway, echo, sig):
     assert g.records()[-1]["event"] == b"stop"
 
 
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_processes_is_one_to_the_master(gateway, echo, sig):
+    """As a terminal's Ctrl-C, and a machine that shuts down, send it."""
+    g = gateway(wrapper=["setsid"])
+    c, _ = socks5.open_session(g.at, "127.0.0.1", echo.port)
+    os.killpg(g.master(), sig)
+    assert g.p.wait(20) == 0
+    g.p = None
+    assert [r["reason"] for r in g.records("session-close")] == [b"shutdown"]
+    c.close()
+
+
 def test_it_says_ready_reloading_and_stopping(gateway):
     g = gateway()
     g.reload()
