@@ -17,7 +17,8 @@ import socks5
 def make(*args, seconds=600):
     more = ["SANITIZE=1"] if sally.SANITIZE else []
     env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE") and k != "MFLAGS"}
-    p = subprocess.run(["make", "-C", sally.TOP, f"B={os.path.relpath(sally.BUILD, sally.TOP)}", *more, *args], capture_output=True,
+    # -o all: what is tested is what was built, while others run it
+    p = subprocess.run(["make", "-C", sally.TOP, "-o", "all", f"B={os.path.relpath(sally.BUILD, sally.TOP)}", *more, *args], capture_output=True,
                        text=True, timeout=seconds, env=env)
     assert p.returncode == 0, p.stdout + p.stderr
     return p.stdout
