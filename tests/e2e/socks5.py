@@ -89,6 +89,13 @@ class Client:
                 return got
             got += more
 
+    def ended(self):
+        """True if the gateway ends the connection, by end of file or RST, and sends nothing before."""
+        try:
+            return self.rest() == b""
+        except ConnectionResetError:
+            return True
+
     def greet(self, *methods):
         self.send(greeting(*(methods or (0,))))
         return self.method()

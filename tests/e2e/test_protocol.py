@@ -130,6 +130,15 @@ def expect(c, user=None, data=b"first data"):
     assert c.rest() == b""
 
 
+def cut_everywhere(gateway, whole, user=None):
+    for cut in range(1, len(whole)):
+        with Client(gateway.at) as c:
+            c.send(whole[:cut])
+            time.sleep(0.01)
+            c.send(whole[cut:])
+            expect(c, user, b"xy")
+
+
 @pytest.mark.parametrize("user", [None, "alice"])
 def test_everything_in_one_write(open_gateway, password_gateway, echo, user):
     with Client((password_gateway if user else open_gateway).at) as c:
@@ -147,23 +156,11 @@ def test_one_octet_at_a_time(open_gateway, password_gateway, echo, user):
 @pytest.mark.parametrize("user", [None, "alice"])
 def test_cut_at_every_octet(open_gateway, password_gateway, echo, user):
     gateway = password_gateway if user else open_gateway
-    whole = conversation(echo.port, user, b"xy")
-    for cut in range(1, len(whole)):
-        with Client(gateway.at) as c:
-            c.send(whole[:cut])
-            time.sleep(0.01)
-            c.send(whole[cut:])
-            expect(c, user, b"xy")
+    cut_everywhere(gateway, conversation(echo.port, user, b"xy"), user)
 
 
 def test_a_name_request_cut_at_every_octet(open_gateway, echo):
-    whole = greeting(0) + request(b"localhost", echo.port) + b"xy"
-    for cut in range(1, len(whole)):
-        with Client(open_gateway.at) as c:
-            c.send(whole[:cut])
-            time.sleep(0.01)
-            c.send(whole[cut:])
-            expect(c, None, b"xy")
+    cut_everywhere(open_gateway, greeting(0) + request(b"localhost", echo.port) + b"xy")
 
 
 def test_a_client_that_goes_away_at_every_octet(open_gateway, echo):
