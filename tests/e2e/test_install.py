@@ -98,10 +98,13 @@ def test_in_a_bare_chroot(dest, echo):
     if sally.SANITIZE:  # ASan reads its options from /proc; without them it looks for leaks, which needs ptrace
         os.makedirs(f"{dest}/proc", exist_ok=True)
         subprocess.run(["mount", "-t", "proc", "proc", f"{dest}/proc"], check=True)
-    port = peers.free_port()
+    port = 1080
+    with open(f"{sally.TOP}/etc/examples/chroot.conf") as f:
+        text = f.read()
     with open(f"{dest}/etc/sallyport/sallyport.conf", "w") as f:
-        f.write(f'listen on 127.0.0.1 port {port}\nrun directory "/run/sallyport"\nlog file "/log"\nlog stderr\n' + sally.OPEN)
-    os.makedirs(f"{dest}/run", exist_ok=True)
+        f.write(text + "pass connect from 127.0.0.0/8 to 127.0.0.0/8 auth none\n")
+    for d in ("run", "var/log"):  # as chroot.conf says
+        os.makedirs(f"{dest}/{d}", exist_ok=True)
     with open(f"{dest}/stderr", "wb") as err:
         p = subprocess.Popen(["chroot", dest, "/usr/sbin/sallyportd", "-d"], stderr=err, stdin=subprocess.DEVNULL, env=sally.environment())
     try:
@@ -123,7 +126,7 @@ def test_in_a_bare_chroot(dest, echo):
     finally:
         p.terminate()
         assert p.wait(20) == 0, open(f"{dest}/stderr").read()
-    assert open(f"{dest}/log").read().count("event=session-close") == 1
+    assert open(f"{dest}/var/log/sallyport.log").read().count("event=session-close") == 1
 
 
 def test_the_units_are_right(dest):
