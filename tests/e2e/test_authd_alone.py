@@ -8,6 +8,7 @@ import pytest
 import authd
 
 ROUNDS = 40
+SAMPLES = 3  # times ROUNDS at most
 RATIO = 1.15  # of medians, interleaved
 
 
@@ -34,11 +35,14 @@ def test_unknown_wrong_locked_and_expired_take_the_same_time(a, setting):
              "locked and wrong": (b"lock", b"not it"), "expired": (b"old", b"the password"),
              "expired and wrong": (b"old", b"not it"), "hash unusable": (b"unusable", b"*")}
     took = {name: [] for name in cases}
-    for n in range(ROUNDS):
-        for i, (name, (user, password)) in enumerate(cases.items()):
-            # a source of its own each time: the throttle is not what is measured
-            took[name].append(a.check(w, user, password, source=f"10.{n}.{i}.1")[4])
-    medians = {name: statistics.median(times) for name, times in took.items()}
+    for more in range(SAMPLES):  # a busy machine's noise goes with more rounds, a difference does not
+        for n in range(ROUNDS * more, ROUNDS * (more + 1)):
+            for i, (name, (user, password)) in enumerate(cases.items()):
+                # a source of its own each time: the throttle is not what is measured
+                took[name].append(a.check(w, user, password, source=f"10.{n}.{i}.1")[4])
+        medians = {name: statistics.median(times) for name, times in took.items()}
+        if max(medians.values()) < min(medians.values()) * RATIO:
+            break
     print("table:", setting[:8], {name: f"{m * 1000:.2f} ms" for name, m in medians.items()})
     assert min(medians.values()) > 0.001  # it is the hash that is measured
     assert max(medians.values()) < min(medians.values()) * RATIO, medians
