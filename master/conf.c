@@ -72,12 +72,32 @@ conf_sprintf(struct conf_parse *ps, const char *fmt, ...)
 	return s;
 }
 
+/* What is quoted from a file may hold any octet: a message stays one line, and moves no cursor. */
+static void
+say_text(FILE *out, const char *s)
+{
+	for (; *s != '\0'; s++) {
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			fprintf(out, "\\x%02x", (unsigned char)*s);
+		else
+			fputc(*s, out);
+	}
+}
+
 static void
 say(struct conf_parse *ps, const struct conf_where *w, const char *kind, const char *fmt,
     va_list ap)
 {
-	fprintf(ps->errors, "%s:%u: %s", w->file, w->line, kind);
-	vfprintf(ps->errors, fmt, ap);
+	char *text;
+
+	say_text(ps->errors, w->file);
+	fprintf(ps->errors, ":%u: %s", w->line, kind);
+	if (vasprintf(&text, fmt, ap) == -1) {
+		fputs("out of memory\n", ps->errors);
+		return;
+	}
+	say_text(ps->errors, text);
+	free(text);
 	fputc('\n', ps->errors);
 }
 

@@ -187,7 +187,7 @@ def test_a_weaker_method_never_meets_a_rule_that_asks_for_one(gateway, serve):
         assert c.greet(2) == 2
         assert c.login(b"alice", b"a") == 0
         assert c.connect("127.0.0.1", echo.port)[0] == 0
-    assert len(echo.peers) == 1
+    peers.wait_for(lambda: len(echo.peers) == 1)
 
 
 def test_the_request_may_not_come_before_the_verdict(g, echo):

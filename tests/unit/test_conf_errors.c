@@ -71,6 +71,8 @@ static const struct {
 	/* include */
 	{ "include \"missing\"",
 	    "c.conf:2: cannot read missing: No such file or directory, expected a readable file" },
+	{ "include \"a\\nb\"",
+	    "c.conf:2: cannot read a\\x0ab: No such file or directory, expected a readable file" },
 	{ "include \".\"", "c.conf:2: cannot read .: Is a directory, expected a readable file" },
 	{ "include \"wrong\"\nworkers 0",
 	    "wrong:3: unexpected \"x\", expected the end of the line\n"
