@@ -52,6 +52,19 @@ def test_it_runs(gateway, path):
         c.close()
 
 
+def test_the_readmes_configuration_runs(gateway):
+    with open(f"{sally.TOP}/README.md") as f:
+        text = re.search(r"```\n(staff = .*?)```", f.read(), re.S)[1]
+    assert "auth password file" in text
+    path_free = re.sub(r'(log file|auth password file) "[^"]*/', r'\1 "@DIR@/', text)
+    subprocess.run(["ip", "addr", "add", "10.0.0.1", "dev", "lo"], check=True)
+    g = gateway(path_free + 'run directory "@DIR@/run"\n', whole=True,
+                before=lambda g: g.write_users(sally.user_line("alice", "secret")))
+    with socks5.Client(("10.0.0.1", 1080), source="10.0.0.1") as c:
+        assert c.ended()  # it is not one of the staff
+    assert g.children("authd")
+
+
 def test_local_carries_curl(gateway, web):
     g = gateway(placed(f"{sally.TOP}/etc/examples/local.conf"), whole=True)
     for at in ("127.0.0.1:1080", "[::1]:1080"):
