@@ -15,7 +15,7 @@
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 _Static_assert(sizeof(struct image_range4) == 8 && sizeof(struct image_range6) == 24 &&
-		   sizeof(struct image_rule) == 64 && sizeof(struct image) % 8 == 0,
+		   sizeof(struct image_rule) == 72 && sizeof(struct image) % 8 == 0,
     "the image has no padding");
 _Static_assert(METHOD_COUNT <= sizeof(((struct image *)0)->prefer), "every method has a place");
 

@@ -71,12 +71,13 @@ struct image_rule {
 	uint32_t from;    /* table index, or RULE_ANY */
 	uint32_t to; /* table index, RULE_NO_TABLE, or RULE_ANY (then to_names is ignored). "any"
 			beside prefixes is in the table as 0.0.0.0/0 and ::/0 */
-	struct image_list to_names; /* struct image_name */
-	struct image_list ports;    /* struct image_ports; n 0: any */
-	struct image_list users;    /* struct image_str; n 0: no criterion */
-	struct image_list groups;   /* struct image_str; n 0: no criterion */
-	struct image_list egress;   /* struct addr, at most one a family; n 0: the default */
-	uint32_t timeout_connect;   /* ms; 0: the default's */
+	struct image_list to_names;   /* struct image_name */
+	struct image_list ports;      /* struct image_ports; n 0: any */
+	struct image_list users;      /* struct image_str; n 0: no criterion */
+	struct image_list groups;     /* struct image_str; n 0: no criterion */
+	struct image_list egress;     /* struct addr, at most one a family; n 0: the default */
+	struct image_list bind_ports; /* struct image_ports: `bind port`, instead of `bind ports` */
+	uint32_t timeout_connect;     /* ms; 0: the default's */
 	uint32_t timeout_idle;
 	uint32_t timeout_half_closed;
 };
@@ -111,10 +112,20 @@ struct image {
 	uint32_t timeout_connect;
 	uint32_t timeout_idle;
 	uint32_t timeout_half_closed;
-	uint32_t handshakes;   /* at most this many under way in one worker */
-	uint32_t dns_timeout;  /* ms for the first try of one server */
-	uint32_t dns_attempts; /* rounds over the servers */
-	uint32_t zero;
+	uint32_t handshakes;              /* at most this many under way in one worker */
+	uint32_t dns_timeout;             /* ms for the first try of one server */
+	uint32_t dns_attempts;            /* rounds over the servers */
+	uint32_t timeout_bind;            /* ms: for a peer to come */
+	uint32_t timeout_udp;             /* ms: an association without a datagram */
+	struct image_ports bind_ports;    /* 0-0: any free one */
+	struct image_ports udp_ports;     /* likewise */
+	struct image_list bind_advertise; /* struct addr, at most one a family */
+	struct image_list udp_advertise;  /* likewise */
+	uint32_t udp_targets;             /* of one association at most */
+	uint8_t udp_replies_any;          /* 0: only from targets that the client has sent to */
+	uint8_t udp_fragments;            /* RFC 1928 section 7 */
+	uint8_t socks4;                   /* SOCKS4 and 4a are served */
+	uint8_t zero[5];
 };
 
 /* Maps a sealed memfd (seals and bounds are checked). NULL with errno; EINVAL: not a sound image.

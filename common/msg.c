@@ -71,6 +71,17 @@ reason_name(enum reason r)
 }
 
 const char *
+drop_name(enum drop d)
+{
+	static const char *const names[] = {
+#define X(id, text, help) text,
+		DROPS(X)
+#undef X
+	};
+	return d < DROP_COUNT ? names[d] : "?";
+}
+
+const char *
 verdict_name(enum verdict_code v)
 {
 	static const char *const names[] = {

@@ -37,6 +37,7 @@ const char *role_name(enum role r);
 #define USER_MAX     255  /* RFC 1929 section 2: ULEN is one octet */
 #define PASSWORD_MAX 255  /* PLEN likewise */
 #define NAME_MAX_LEN 255  /* RFC 1928 section 5: one octet of length */
+#define CLAIM_MAX    255  /* of SOCKS4's USERID; a longer one is refused */
 #define GROUPS_MAX   4096 /* packed group list: each a length octet and the name */
 #define ANSWER_ADDRS 32   /* addresses of one family that an answer carries; more are left out */
 #define PATH_MAX_MSG 256  /* a path in a message, NUL included */
@@ -50,7 +51,7 @@ struct sid {
 /* --- vocabulary shared by the processes (values travel; append only) --- */
 
 enum method { METHOD_NONE, METHOD_PASSWORD, METHOD_COUNT };
-enum command { COMMAND_NONE, COMMAND_CONNECT, COMMAND_COUNT };
+enum command { COMMAND_NONE, COMMAND_CONNECT, COMMAND_BIND, COMMAND_UDP, COMMAND_COUNT };
 
 #define METHOD_BIT(m)  (1u << (m))
 #define COMMAND_BIT(c) (1u << (c))
@@ -85,6 +86,11 @@ enum command { COMMAND_NONE, COMMAND_CONNECT, COMMAND_COUNT };
 	X(REASON_LIMIT_USER, "limit-sessions-per-user", "`limit sessions per user` is reached")    \
 	X(REASON_LIMIT_SLOTS, "limit-slots", "the worker has no free session slot")                \
 	X(REASON_LIMIT_AUDIT, "audit-full", "the audit trail cannot take more records now")        \
+	X(REASON_BIND_TIMEOUT, "bind-timeout", "no peer came in `timeout bind`")                   \
+	X(REASON_BIND_PORTS, "no-bind-port",                                                       \
+	    "no port of `bind ports` is free, or the rule allows none")                            \
+	X(REASON_UDP_PORTS, "no-udp-port", "no port of `udp ports` is free")                       \
+	X(REASON_LIMIT_ASSOCIATIONS, "limit-associations", "`limit associations` is reached")      \
 	X(REASON_EGRESS, "no-egress", "no egress address of the target's family, or not bindable") \
 	X(REASON_GENERAL, "general-failure", "the gateway could not do it (see errno)")            \
 	X(REASON_SHUTDOWN, "shutdown", "the gateway was stopped")                                  \
@@ -99,6 +105,28 @@ enum reason {
 	    REASON_COUNT
 };
 const char *reason_name(enum reason r);
+
+/* Why a datagram was dropped; the audit trail's `drops`. */
+#define DROPS(X)                                                                              \
+	X(DROP_SOURCE, "source",                                                              \
+	    "it came to the relay from another address or port than the client's")            \
+	X(DROP_HEADER, "header", "its header is not that of RFC 1928 section 7")              \
+	X(DROP_FRAGMENT, "fragment", "fragments are off, out of order, too late or too many") \
+	X(DROP_RULES, "rules", "the rules block its target")                                  \
+	X(DROP_NAME, "name", "its target's name has no address")                              \
+	X(DROP_TARGETS, "targets", "the association has as many targets as it may")           \
+	X(DROP_QUEUE, "queue", "more octets wait than may")                                   \
+	X(DROP_SIZE, "size", "it does not fit a datagram, or one with its header")            \
+	X(DROP_SEND, "send", "the kernel or an ICMP error refused it")                        \
+	X(DROP_REPLY, "reply", "it came from a host that the client has sent nothing to")
+
+enum drop {
+#define X(id, text, help) id,
+	DROPS(X)
+#undef X
+	    DROP_COUNT
+};
+const char *drop_name(enum drop d);
 
 /* What authd found; the audit trail of authentications. Clients learn only success or failure. */
 #define VERDICTS(X)                                                 \
@@ -219,7 +247,7 @@ struct msg_users_ack {
 };
 
 /* Worker to master, once per session that reached a request: what was asked. user_len octets of
- * user and name_len of name follow. */
+ * user, name_len of name and claim_len of SOCKS4's USERID follow. */
 struct msg_open {
 	struct sid sid;
 	uint32_t version; /* of the policy image */
@@ -231,7 +259,9 @@ struct msg_open {
 	struct addrport gateway; /* local address of the client's connection */
 	struct addrport asked;   /* ADDR_NONE where a name was asked for; the port always */
 	uint8_t name_len;
-	uint8_t zero[3];
+	uint8_t claim_len; /* what a SOCKS4 client says of itself: recorded, never believed */
+	uint8_t socks;     /* version of the protocol: 5 or 4 */
+	uint8_t zero;
 };
 
 /* Worker to master, with open and before each further connect(2). */
@@ -242,6 +272,44 @@ struct msg_attempt {
 	struct addrport target;
 	uint32_t zero;
 	uint64_t cookie; /* SO_COOKIE of the socket */
+};
+
+/* Worker to master, BIND, after open: a listener for a peer (RFC 1928 section 4). The master checks
+ * the rule and the ports, makes it, and answers LISTENING, which is the grant too, or REFUSE. Each
+ * peer that the rules let pass is then told by an ATTEMPT, and the one that is taken by CONNECTED.
+ */
+struct msg_listen {
+	struct sid sid;
+	uint32_t version;
+	uint32_t rule;         /* the first pass rule that may match */
+	struct addrport asked; /* DST.ADDR and DST.PORT */
+	uint32_t zero;
+};
+/* Master to worker, with the listening socket. */
+struct msg_listening {
+	struct sid sid;
+	struct addrport bound;      /* as it is */
+	struct addrport advertised; /* for the first reply's BND.ADDR and BND.PORT */
+};
+
+/* Worker to master, UDP ASSOCIATE, after open and before its reply: answered by GRANT or REFUSE. */
+struct msg_associate {
+	struct sid sid;
+	uint32_t version;
+	uint32_t rule;         /* the first pass rule that may match */
+	struct addrport relay; /* where the client sends its datagrams to */
+	uint32_t zero;
+};
+/* Worker to master, before the first datagram to each new target of an association, and once for
+ * each that the rules refuse. name_len octets follow: the name that was asked for, if any. */
+struct msg_target {
+	struct sid sid;
+	uint32_t version;
+	uint32_t rule; /* that decided; RULE_NONE only where it blocks */
+	struct addrport target;
+	uint8_t passes; /* 0 or 1 */
+	uint8_t name_len;
+	uint8_t zero[2];
 };
 
 struct msg_grant {
@@ -269,7 +337,10 @@ struct msg_close {
 	int32_t error; /* errno behind the reason, or 0 */
 	uint64_t up;   /* octets client to target */
 	uint64_t down;
+	uint64_t datagrams_up, datagrams_down; /* UDP ASSOCIATE */
+	uint32_t drops[DROP_COUNT];
 };
+_Static_assert(DROP_COUNT % 2 == 0, "struct msg_close has no hidden octets");
 
 /* Worker to master: a client that was turned away before any open. Aggregated by the master. */
 struct msg_early {
@@ -354,8 +425,12 @@ struct msg_answer {
 	X(STOP, stop, ROLES_MASTER, ROLES_CHILD, 0, 0, 0, false) \
 	X(USERS, users, ROLES_MASTER, ROLE_BIT(ROLE_PASSWORD), 0, 0, 0, true) \
 	X(USERS_ACK, users_ack, ROLE_BIT(ROLE_PASSWORD), ROLES_MASTER, sizeof(struct msg_users_ack), 0, 0, false) \
-	X(OPEN, open, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_open), 0, USER_MAX + NAME_MAX_LEN, false) \
+	X(OPEN, open, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_open), 0, USER_MAX + NAME_MAX_LEN + CLAIM_MAX, false) \
 	X(ATTEMPT, attempt, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_attempt), 0, 0, false) \
+	X(LISTEN, listen, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_listen), 0, 0, false) \
+	X(LISTENING, listening, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_listening), 0, 0, true) \
+	X(ASSOCIATE, associate, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_associate), 0, 0, false) \
+	X(TARGET, target, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_target), 0, NAME_MAX_LEN, false) \
 	X(GRANT, grant, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_grant), 0, 0, false) \
 	X(REFUSE, refuse, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_refuse), 0, 0, false) \
 	X(CONNECTED, connected, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_connected), 0, 0, false) \

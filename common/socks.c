@@ -139,6 +139,7 @@ socks_rep_of(enum reason r)
 	case REASON_REFUSED:
 		return SOCKS_REP_REFUSED;
 	case REASON_CONNECT:
+	case REASON_BIND_TIMEOUT:
 		return SOCKS_REP_TTL_EXPIRED;
 	case REASON_COMMAND:
 		return SOCKS_REP_COMMAND;
@@ -160,6 +161,9 @@ socks_rep_of(enum reason r)
 	case REASON_LIMIT_SLOTS:
 	case REASON_LIMIT_AUDIT:
 	case REASON_EGRESS:
+	case REASON_BIND_PORTS:
+	case REASON_UDP_PORTS:
+	case REASON_LIMIT_ASSOCIATIONS:
 	case REASON_GENERAL:
 	case REASON_SHUTDOWN:
 	case REASON_CHILD_LOST:

@@ -31,16 +31,24 @@
 	X(FIELD_ROLE, "process", W, "role of a process: worker, resolver, password, pam")          \
 	X(FIELD_PID, "pid", N, "process id")                                                       \
 	X(FIELD_USER, "user", S, "user as authenticated; in auth-failed as claimed")               \
+	X(FIELD_CLAIM, "claim", S,                                                                 \
+	    "USERID of a SOCKS4 client: what it says of itself, never checked")                    \
+	X(FIELD_SOCKS, "socks", N, "version of the protocol, where it is 4")                       \
 	X(FIELD_METHOD, "method", W, "method: none, password")                                     \
 	X(FIELD_CLIENT, "client", A, "address and port of the client")                             \
 	X(FIELD_GATEWAY, "gateway", A, "address and port on which the client reached the gateway") \
-	X(FIELD_COMMAND, "command", W, "command of the request: connect, or the number of CMD")    \
+	X(FIELD_COMMAND, "command", W,                                                             \
+	    "command of the request: connect, bind, udp, or the number of CMD")                    \
 	X(FIELD_ASKED, "asked", S, "name or address, and port, that the client asked for")         \
 	X(FIELD_TARGET, "target", A, "address and port that was connected to, or tried last")      \
 	X(FIELD_OUTGOING, "outgoing", A, "address and port of the outgoing socket")                \
 	X(FIELD_RULE, "rule", S, "file:line of the rule that decided; default: no rule matched")   \
 	X(FIELD_UP, "up", N, "octets from client to target")                                       \
 	X(FIELD_DOWN, "down", N, "octets from target to client")                                   \
+	X(FIELD_DATAGRAMS_UP, "datagrams_up", N,                                                   \
+	    "UDP ASSOCIATE: datagrams from client to targets")                                     \
+	X(FIELD_DATAGRAMS_DOWN, "datagrams_down", N, "UDP ASSOCIATE: datagrams to the client")     \
+	X(FIELD_DROPS, "drops", W, "UDP ASSOCIATE: datagrams dropped, as cause:count, see DROPS")  \
 	X(FIELD_DURATION, "duration", N, "milliseconds since the request")                         \
 	X(FIELD_REASON, "reason", W, "why: see REASONS; in auth-failed the verdict")               \
 	X(FIELD_ERROR, "error", W, "symbolic errno behind the reason")                             \
@@ -57,26 +65,29 @@ enum audit_field {
 };
 
 /* X(EVENT, name, syslog severity, may be capped as caused before authentication, what it says) */
-#define AUDIT_EVENTS(X)                                                                           \
-	X(EVENT_OPEN, "session-open", LOG_INFO, false, "a session is granted, and connects")      \
-	X(EVENT_UPDATE, "session-update", LOG_INFO, false, "octets so far of a long session")     \
-	X(EVENT_CLOSE, "session-close", LOG_INFO, false, "a session has ended")                   \
-	X(EVENT_REFUSED, "session-refused", LOG_NOTICE, false,                                    \
-	    "a request was not served: by the rules, a limit, or because it failed")              \
-	X(EVENT_EARLY, "client-refused", LOG_NOTICE, true,                                        \
-	    "a client was turned away before a request; one record a source and reason, counted") \
-	X(EVENT_AUTH_OK, "auth-ok", LOG_INFO, false, "a user was authenticated")                  \
-	X(EVENT_AUTH_FAILED, "auth-failed", LOG_NOTICE, true, "an authentication failed")         \
-	X(EVENT_START, "start", LOG_NOTICE, false, "the gateway has started")                     \
-	X(EVENT_STOP, "stop", LOG_NOTICE, false, "the gateway has stopped")                       \
-	X(EVENT_RELOAD, "reload", LOG_NOTICE, false, "a new configuration is in force")           \
-	X(EVENT_RELOAD_FAILED, "reload-failed", LOG_ERR, false,                                   \
-	    "a configuration had errors: the old one stays")                                      \
-	X(EVENT_CHILD_LOST, "child-lost", LOG_ERR, false, "a process ended and is replaced")      \
-	X(EVENT_SANDBOX, "sandbox", LOG_WARNING, false,                                           \
-	    "layers that this kernel or user cannot have")                                        \
-	X(EVENT_LOST, "records-lost", LOG_ERR, false,                                             \
-	    "records that a log could not take: counted")                                         \
+#define AUDIT_EVENTS(X)                                                                            \
+	X(EVENT_OPEN, "session-open", LOG_INFO, false, "a session is granted, and connects")       \
+	X(EVENT_UPDATE, "session-update", LOG_INFO, false, "octets so far of a long session")      \
+	X(EVENT_TARGET, "session-target", LOG_INFO, false, "an association sends to a new target") \
+	X(EVENT_TARGET_REFUSED, "target-refused", LOG_NOTICE, false,                               \
+	    "an association may not send to a target; told once a target")                         \
+	X(EVENT_CLOSE, "session-close", LOG_INFO, false, "a session has ended")                    \
+	X(EVENT_REFUSED, "session-refused", LOG_NOTICE, false,                                     \
+	    "a request was not served: by the rules, a limit, or because it failed")               \
+	X(EVENT_EARLY, "client-refused", LOG_NOTICE, true,                                         \
+	    "a client was turned away before a request; one record a source and reason, counted")  \
+	X(EVENT_AUTH_OK, "auth-ok", LOG_INFO, false, "a user was authenticated")                   \
+	X(EVENT_AUTH_FAILED, "auth-failed", LOG_NOTICE, true, "an authentication failed")          \
+	X(EVENT_START, "start", LOG_NOTICE, false, "the gateway has started")                      \
+	X(EVENT_STOP, "stop", LOG_NOTICE, false, "the gateway has stopped")                        \
+	X(EVENT_RELOAD, "reload", LOG_NOTICE, false, "a new configuration is in force")            \
+	X(EVENT_RELOAD_FAILED, "reload-failed", LOG_ERR, false,                                    \
+	    "a configuration had errors: the old one stays")                                       \
+	X(EVENT_CHILD_LOST, "child-lost", LOG_ERR, false, "a process ended and is replaced")       \
+	X(EVENT_SANDBOX, "sandbox", LOG_WARNING, false,                                            \
+	    "layers that this kernel or user cannot have")                                         \
+	X(EVENT_LOST, "records-lost", LOG_ERR, false,                                              \
+	    "records that a log could not take: counted")                                          \
 	X(EVENT_NOTICE, "notice", LOG_NOTICE, false, "something an operator should know: in detail")
 
 enum audit_event {
@@ -110,7 +121,7 @@ void audit_addr(struct audit_rec *r, enum audit_field f, const struct addrport *
 
 /* Octets of one S or T value; and of a line: every record fits, with all of its fields escaped. */
 #define AUDIT_OCTETS_MAX 512
-#define AUDIT_LINE_MAX   20480
+#define AUDIT_LINE_MAX   24576
 
 /* Formats into buf; the length without NUL. `seq` is the record's number. No newline.
  * Pure: the tests call it. */

@@ -51,7 +51,7 @@ struct conf_ports {
 };
 
 struct conf_timeouts { /* ms; 0: not given */
-	uint32_t handshake, connect, idle, half_closed;
+	uint32_t handshake, connect, idle, half_closed, bind, udp;
 };
 
 struct conf_egress {
@@ -72,6 +72,7 @@ struct conf_rule {
 	struct conf_strs users, groups;
 	struct conf_timeouts timeouts;
 	struct conf_egress egress;
+	STAILQ_HEAD(, conf_ports) bind_ports; /* `bind port`: instead of `bind ports` */
 };
 
 struct conf_group {
@@ -135,7 +136,15 @@ struct conf {
 	bool log_overflow_drop;        /* `log overflow drop`; default: new sessions are refused */
 	struct conf_timeouts timeouts; /* defaults filled in */
 	uint32_t limit_sessions, limit_sessions_per_user; /* 0: none */
-	uint8_t sandbox[LAYER_COUNT];                     /* enum layer_mode */
+	uint32_t limit_associations;                      /* 0: none; default 1000 */
+	uint32_t limit_targets; /* `limit targets per association`; default 256 */
+	/* BIND and UDP ASSOCIATE */
+	struct conf_ports bind_ports, udp_ports;          /* 0-0: any free one */
+	struct conf_egress bind_advertise, udp_advertise; /* an address a family */
+	bool udp_replies_any;         /* `udp replies any`; default: connected */
+	bool udp_fragments;           /* default: on */
+	bool socks4;                  /* `socks4 allow`; default: deny */
+	uint8_t sandbox[LAYER_COUNT]; /* enum layer_mode */
 	bool sandbox_given[LAYER_COUNT];
 	STAILQ_HEAD(, conf_table) tables; /* named and anonymous; index is the position */
 	STAILQ_HEAD(, conf_rule) rules;

@@ -20,7 +20,7 @@
 #define LEDGER_NAME     "ledger"
 #define LEDGER_ASIDE    "ledger.old"
 #define LEDGER_MAGIC    0x52474c4c41530a05ull
-#define LEDGER_FORMAT   1u         /* counts up when struct ledger_entry changes */
+#define LEDGER_FORMAT   2u         /* counts up when struct ledger_entry changes */
 #define LEDGER_HEAD     4096u      /* octets before the first entry: one page */
 #define LEDGER_SIZE_MAX (1u << 30) /* octets: above any configuration's sessions */
 #define LEDGER_TRIES    16         /* of locking the file that has the name */

@@ -27,12 +27,15 @@ struct ledger_entry {
 	struct sid sid;
 	uint64_t opened_ms; /* CLOCK_REALTIME */
 	uint64_t up, down;  /* as of the last update record */
+	uint64_t datagrams_up, datagrams_down;
+	uint32_t drops[DROP_COUNT];
 	struct addrport client, gateway, asked, target, outgoing;
 	uint8_t method, command, command_raw, user_len, name_len, log;
-	uint8_t zero[2];
+	uint8_t claim_len, socks;
 	uint32_t version, rule, reason;
 	uint8_t user[USER_MAX + 1];
 	uint8_t name[NAME_MAX_LEN + 1];
+	uint8_t claim[CLAIM_MAX + 1];
 	char rule_text[128]; /* file:line as of then */
 };
 

@@ -147,6 +147,10 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 		return sessions_connected(g->sessions, c, m);
 	case MSG_CLOSE:
 		return sessions_close(g->sessions, c, m);
+	case MSG_LISTEN:
+	case MSG_ASSOCIATE:
+	case MSG_TARGET:
+		return false;
 	case MSG_INIT:
 	case MSG_POLICY:
 	case MSG_PEER:
@@ -155,6 +159,7 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 	case MSG_UNLISTEN:
 	case MSG_STOP:
 	case MSG_USERS:
+	case MSG_LISTENING:
 	case MSG_GRANT:
 	case MSG_REFUSE:
 	case MSG_AUTH_PASSWORD:

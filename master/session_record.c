@@ -9,12 +9,14 @@
 #include "common/addr.h"
 
 #define ID_TEXT    64
+#define DROPS_TEXT (DROP_COUNT * 24) /* each: name, colon, ten digits, comma */
 #define ASKED_TEXT (NAME_MAX_LEN + 8)
 
 /* What the record's pointers point to. */
 struct texts {
 	char id[ID_TEXT];
 	char command[8];
+	char drops[DROPS_TEXT];
 	char asked[ASKED_TEXT];
 };
 
@@ -54,6 +56,53 @@ lasted_ms(const struct ledger_entry *e)
 	return now > e->opened_ms ? now - e->opened_ms : 0;
 }
 
+/* "source:3,rules:1"; empty where nothing was dropped. */
+static void
+drops_text(char *buf, const struct ledger_entry *e)
+{
+	size_t at = 0;
+
+	buf[0] = '\0';
+	for (unsigned i = 0; i < DROP_COUNT; i++)
+		if (e->drops[i] > 0)
+			at += (size_t)snprintf(buf + at, DROPS_TEXT - at, "%s%s:%u",
+			    at > 0 ? "," : "", drop_name((enum drop)i), e->drops[i]);
+}
+
+static const char *
+command_text(char *buf, size_t size, const struct ledger_entry *e)
+{
+	switch ((enum command)e->command) {
+	case COMMAND_CONNECT:
+		return "connect";
+	case COMMAND_BIND:
+		return "bind";
+	case COMMAND_UDP:
+		return "udp";
+	case COMMAND_NONE:
+	case COMMAND_COUNT:
+		break;
+	}
+	snprintf(buf, size, "%u", e->command_raw);
+	return buf;
+}
+
+/* How much, and for how long. */
+static void
+fill_counts(struct audit_rec *r, const struct ledger_entry *e, struct texts *t)
+{
+	audit_num(r, FIELD_UP, e->up);
+	audit_num(r, FIELD_DOWN, e->down);
+	audit_num(r, FIELD_DURATION, lasted_ms(e));
+	if (e->command != COMMAND_UDP)
+		return;
+	audit_num(r, FIELD_DATAGRAMS_UP, e->datagrams_up);
+	audit_num(r, FIELD_DATAGRAMS_DOWN, e->datagrams_down);
+	drops_text(t->drops, e);
+	if (t->drops[0] != '\0')
+		audit_word(r, FIELD_DROPS, t->drops);
+}
+
 static void
 fill(struct audit_rec *r, enum audit_event ev, const struct ledger_entry *e, uint64_t instance,
     struct texts *t)
@@ -66,22 +115,22 @@ fill(struct audit_rec *r, enum audit_event ev, const struct ledger_entry *e, uin
 	audit_num(r, FIELD_WORKER, e->worker);
 	if (e->user_len > 0)
 		audit_str(r, FIELD_USER, e->user, e->user_len);
+	if (e->socks == 4)
+		audit_num(r, FIELD_SOCKS, 4);
+	if (e->claim_len > 0)
+		audit_str(r, FIELD_CLAIM, e->claim, e->claim_len);
 	audit_word(r, FIELD_METHOD, method_name(e->method));
 	audit_addr(r, FIELD_CLIENT, &e->client);
 	audit_addr(r, FIELD_GATEWAY, &e->gateway);
-	snprintf(t->command, sizeof(t->command), "%u", e->command_raw);
-	audit_word(r, FIELD_COMMAND, e->command == COMMAND_CONNECT ? "connect" : t->command);
+	audit_word(r, FIELD_COMMAND, command_text(t->command, sizeof(t->command), e));
 	if (e->name_len > 0 || e->asked.a.family != ADDR_NONE)
 		audit_str(r, FIELD_ASKED, t->asked, asked_text(t->asked, e));
 	audit_addr(r, FIELD_TARGET, &e->target);
 	audit_addr(r, FIELD_OUTGOING, &e->outgoing);
 	if (granted || e->rule_text[0] != '\0')
 		audit_str(r, FIELD_RULE, e->rule_text, strnlen(e->rule_text, sizeof(e->rule_text)));
-	if (ev != EVENT_OPEN) {
-		audit_num(r, FIELD_UP, e->up);
-		audit_num(r, FIELD_DOWN, e->down);
-		audit_num(r, FIELD_DURATION, lasted_ms(e));
-	}
+	if (ev != EVENT_OPEN)
+		fill_counts(r, e, t);
 	if (e->log && r->severity > LOG_WARNING)
 		r->severity = LOG_WARNING;
 }

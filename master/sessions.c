@@ -246,7 +246,9 @@ open_is_sound(const struct msg_open *o, size_t len)
 {
 	bool named = o->name_len > 0;
 
-	return len == sizeof(*o) + o->user_len + o->name_len && o->sid.gen != 0 &&
+	return len == sizeof(*o) + o->user_len + o->name_len + o->claim_len &&
+	       (o->socks == 5 || (o->socks == 4 && o->method == METHOD_NONE)) &&
+	       (o->socks == 4 || o->claim_len == 0) && o->sid.gen != 0 &&
 	       o->method < METHOD_COUNT && o->command < COMMAND_COUNT &&
 	       (o->method == METHOD_NONE) == (o->user_len == 0) &&
 	       (o->command == COMMAND_NONE || named != (o->asked.a.family != ADDR_NONE)) &&
@@ -283,10 +285,13 @@ entry_fill(
 		.command_raw = o->command_raw,
 		.user_len = o->user_len,
 		.name_len = o->name_len,
+		.claim_len = o->claim_len,
+		.socks = o->socks,
 		.version = o->version,
 		.rule = RULE_NONE };
 	memcpy(e->user, user, o->user_len);
 	memcpy(e->name, user + o->user_len, o->name_len);
+	memcpy(e->claim, user + o->user_len + o->name_len, o->claim_len);
 }
 
 static void
@@ -405,6 +410,9 @@ sessions_close(struct sessions *s, struct child *w, const struct msg *m)
 	}
 	e->up = c->up;
 	e->down = c->down;
+	e->datagrams_up = c->datagrams_up;
+	e->datagrams_down = c->datagrams_down;
+	memcpy(e->drops, c->drops, sizeof(e->drops));
 	finish(s, w->index, e, (enum reason)c->reason, c->error);
 	return true;
 }

@@ -251,6 +251,10 @@ link_on_msg(struct chan *c, struct msg *m)
 	case MSG_AUTH_ABORT:
 	case MSG_AUTH_RESULT:
 	case MSG_VERDICT:
+	case MSG_LISTEN:
+	case MSG_LISTENING:
+	case MSG_ASSOCIATE:
+	case MSG_TARGET:
 	case MSG_LOOKUP:
 	case MSG_ANSWER:
 	case MSG_COUNT:
@@ -289,6 +293,7 @@ link_open(struct session *s)
 	m.gateway = hs->gateway;
 	m.asked = hs->asked;
 	m.name_len = hs->name_len;
+	m.socks = SOCKS_VERSION;
 	memcpy(tail, hs->user, hs->user_len);
 	memcpy(tail + hs->user_len, hs->name, hs->name_len);
 	/* The counts are this session's before anyone can read of it. */

@@ -39,7 +39,7 @@ def users(g):
 def open_(p, slot=0, gen=1, version=None, method=0, user=b"", user_len=None, name=b"", asked=TARGET, client=CLIENT,
           command=CONNECT, length=None):
     return message("OPEN", slot, gen, p.version() if version is None else version, method, command, command,
-                   len(user) if user_len is None else user_len, *client, *GATEWAY, *asked, len(name), tail=user + name,
+                   len(user) if user_len is None else user_len, *client, *GATEWAY, *asked, len(name), 0, 5, tail=user + name,
                    length=length)
 
 
@@ -48,7 +48,7 @@ def attempt(p, slot=0, gen=1, version=None, rule=PASS, target=TARGET):
 
 
 def close(p, slot=0, gen=1, reason=1, rule=PASS):
-    return message("CLOSE", slot, gen, reason, p.version(), rule, 0, 3, 4)
+    return message("CLOSE", slot, gen, reason, p.version(), rule, 0, 3, 4, 0, 0, bytes(40))
 
 
 def connected(slot=0, gen=1, target=TARGET):

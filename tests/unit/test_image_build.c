@@ -263,7 +263,7 @@ test_settings(void **state)
 	struct conf *c = &p->conf;
 
 	(void)state;
-	c->timeouts = (struct conf_timeouts){ 1, 2, 3, 4 };
+	c->timeouts = (struct conf_timeouts){ 1, 2, 3, 4, 5, 6 };
 	assert_non_null(policy_image(p));
 	assert_int_equal(p->img->methods, METHOD_BIT(METHOD_NONE));
 	assert_int_equal(p->img->timeout_handshake, 1);
@@ -302,7 +302,7 @@ test_rules(void **state)
 	struct conf_rule *first = STAILQ_FIRST(&p->conf.rules);
 
 	(void)state;
-	first->timeouts = (struct conf_timeouts){ 0, 5, 6, 7 };
+	first->timeouts = (struct conf_timeouts){ 0, 5, 6, 7, 0, 0 };
 	first->egress.v6 = (struct addr){ .family = ADDR_V6, .b = { 0x20, 1 } };
 	assert_non_null(policy_image(p));
 	const struct image_rule *r = image_at(p->img, p->img->rules);

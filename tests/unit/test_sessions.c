@@ -229,7 +229,8 @@ open_for(uint32_t slot, uint32_t gen, const char *user)
 				      .user_len = (uint8_t)strlen(user),
 				      .client = client,
 				      .gateway = client,
-				      .asked = target } };
+				      .asked = target,
+				      .socks = 5 } };
 
 	memcpy(p.tail, user, strlen(user));
 	return p;
