@@ -38,7 +38,7 @@ static const struct {
 
 /* The longest that a field of each kind makes of a line, with quotes and key. */
 enum {
-	LONGEST_KEY = 16,
+	LONGEST_KEY = 24,
 	LONGEST_S = LONGEST_KEY + AUDIT_OCTETS_MAX * 6,
 	LONGEST_T = LONGEST_S,
 	LONGEST_W = LONGEST_KEY + WORD_MAX * 6,
@@ -262,6 +262,9 @@ audit_print_tables(FILE *out)
 	fputs(".El\n", out);
 	print_head(out, "Verdicts");
 	VERDICTS(X)
+	fputs(".El\n", out);
+	print_head(out, "Drops");
+	DROPS(X)
 #undef X
 	fputs(".El\n", out);
 }

@@ -45,10 +45,10 @@
 	X(FIELD_RULE, "rule", S, "file:line of the rule that decided; default: no rule matched")   \
 	X(FIELD_UP, "up", N, "octets from client to target")                                       \
 	X(FIELD_DOWN, "down", N, "octets from target to client")                                   \
-	X(FIELD_DATAGRAMS_UP, "datagrams_up", N,                                                   \
+	X(FIELD_DATAGRAMS_UP, "datagrams-up", N,                                                   \
 	    "UDP ASSOCIATE: datagrams from client to targets")                                     \
-	X(FIELD_DATAGRAMS_DOWN, "datagrams_down", N, "UDP ASSOCIATE: datagrams to the client")     \
-	X(FIELD_DROPS, "drops", W, "UDP ASSOCIATE: datagrams dropped, as cause:count, see DROPS")  \
+	X(FIELD_DATAGRAMS_DOWN, "datagrams-down", N, "UDP ASSOCIATE: datagrams to the client")     \
+	X(FIELD_DROPS, "drops", T, "UDP ASSOCIATE: datagrams dropped, as cause:count, see DROPS")  \
 	X(FIELD_DURATION, "duration", N, "milliseconds since the request")                         \
 	X(FIELD_REASON, "reason", W, "why: see REASONS; in auth-failed the verdict")               \
 	X(FIELD_ERROR, "error", W, "symbolic errno behind the reason")                             \
@@ -121,7 +121,7 @@ void audit_addr(struct audit_rec *r, enum audit_field f, const struct addrport *
 
 /* Octets of one S or T value; and of a line: every record fits, with all of its fields escaped. */
 #define AUDIT_OCTETS_MAX 512
-#define AUDIT_LINE_MAX   24576
+#define AUDIT_LINE_MAX   28672
 
 /* Formats into buf; the length without NUL. `seq` is the record's number. No newline.
  * Pure: the tests call it. */

@@ -100,7 +100,7 @@ fill_counts(struct audit_rec *r, const struct ledger_entry *e, struct texts *t)
 	audit_num(r, FIELD_DATAGRAMS_DOWN, e->datagrams_down);
 	drops_text(t->drops, e);
 	if (t->drops[0] != '\0')
-		audit_word(r, FIELD_DROPS, t->drops);
+		audit_str(r, FIELD_DROPS, t->drops, strlen(t->drops));
 }
 
 static void
