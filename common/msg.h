@@ -80,8 +80,9 @@ enum command { COMMAND_NONE, COMMAND_CONNECT, COMMAND_BIND, COMMAND_UDP, COMMAND
 	X(REASON_AUTH, "authentication-failed", "authd denied or could not be asked")              \
 	X(REASON_COMMAND, "command-not-supported", "CMD is unknown or not supported")              \
 	X(REASON_ATYP, "address-type-not-supported", "ATYP is unknown")                            \
-	X(REASON_PROTOCOL, "protocol-error", "the client's octets are not SOCKS5")                 \
-	X(REASON_VERSION, "version-not-supported", "the client's version octet is not 5")          \
+	X(REASON_PROTOCOL, "protocol-error", "the client's octets are not SOCKS")                  \
+	X(REASON_VERSION, "version-not-supported",                                                 \
+	    "the client's version octet is not 5, or is 4 without `socks4 allow`")                 \
 	X(REASON_LIMIT_SESSIONS, "limit-sessions", "`limit sessions` is reached")                  \
 	X(REASON_LIMIT_USER, "limit-sessions-per-user", "`limit sessions per user` is reached")    \
 	X(REASON_LIMIT_SLOTS, "limit-slots", "the worker has no free session slot")                \

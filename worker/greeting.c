@@ -3,6 +3,7 @@
  */
 #include "common/rules.h"
 #include "common/socks.h"
+#include "common/socks4.h"
 #include "worker/handshake.h"
 #include "worker/session.h"
 #include "worker/worker.h"
@@ -47,6 +48,9 @@ enum step
 greeting_step(struct session *s)
 {
 	struct socks_greeting g;
+
+	if (s->hs->in_len > 0 && s->hs->in[0] == SOCKS4_VERSION)
+		return socks4_step(s);
 	ssize_t n = socks_greeting(s->hs->in, s->hs->in_len, &g);
 
 	if (n == SOCKS_MORE)

@@ -31,6 +31,7 @@ void handshake_timeout(struct session *s);
 void handshake_resume(struct worker *w);
 
 enum step greeting_step(struct session *s);
+enum step socks4_step(struct session *s); /* a greeting whose version octet is 4 */
 enum step auth_step(struct session *s);
 enum step request_step(struct session *s);
 

@@ -279,7 +279,7 @@ link_open(struct session *s)
 {
 	const struct handshake *hs = s->hs;
 	struct counts *n = &s->w->counts[session_sid(s).slot];
-	uint8_t tail[USER_MAX + NAME_MAX_LEN];
+	uint8_t tail[USER_MAX + NAME_MAX_LEN + CLAIM_MAX], *end = tail;
 	struct msg_open m;
 
 	memset(&m, 0, sizeof(m));
@@ -293,15 +293,17 @@ link_open(struct session *s)
 	m.gateway = hs->gateway;
 	m.asked = hs->asked;
 	m.name_len = hs->name_len;
-	m.socks = SOCKS_VERSION;
-	memcpy(tail, hs->user, hs->user_len);
-	memcpy(tail + hs->user_len, hs->name, hs->name_len);
+	m.claim_len = hs->claim_len;
+	m.socks = hs->socks;
+	end = mempcpy(end, hs->user, hs->user_len);
+	end = mempcpy(end, hs->name, hs->name_len);
+	end = mempcpy(end, hs->claim, hs->claim_len);
 	/* The counts are this session's before anyone can read of it. */
 	atomic_store_explicit(&n->up, 0, memory_order_relaxed);
 	atomic_store_explicit(&n->down, 0, memory_order_relaxed);
 	atomic_store_explicit(&n->gen, s->gen, memory_order_release);
 	(void)chan_send_tail(
-	    &s->w->master, MSG_OPEN, &m, sizeof(m), tail, (size_t)hs->user_len + hs->name_len, -1);
+	    &s->w->master, MSG_OPEN, &m, sizeof(m), tail, (size_t)(end - tail), -1);
 }
 
 void

@@ -12,6 +12,7 @@
 #include "worker/link.h"
 #include "worker/race.h"
 #include "worker/relay.h"
+#include "worker/reply.h"
 #include "worker/session.h"
 #include "worker/worker.h"
 
@@ -112,6 +113,30 @@ decide(struct session *s)
 	decide_address(s, &a);
 }
 
+enum step
+request_start(struct session *s, const struct socks_request *r, size_t n)
+{
+	struct handshake *hs = s->hs;
+
+	hs->policy = link_policy_hold(s->w);
+	/* A command without an address that could be read is told as its number alone. */
+	hs->command =
+	    r->cmd == SOCKS_CMD_CONNECT && (r->addr.family != ADDR_NONE || r->name_len > 0)
+		? COMMAND_CONNECT
+		: COMMAND_NONE;
+	hs->command_raw = r->cmd;
+	hs->asked.a = r->addr;
+	hs->asked.port = r->port;
+	hs->name_len = r->name_len;
+	if (r->name_len > 0)
+		memcpy(hs->name, r->name, r->name_len);
+	handshake_take(s, n);
+	session_decided(s);
+	session_set_state(s, SESSION_CONNECT);
+	decide(s);
+	return s->state == SESSION_CONNECT ? STEP_WAIT : STEP_OVER;
+}
+
 /* Octets that are no request at all; a reply only to one who speaks version 5. */
 static void
 not_a_request(struct session *s, const struct socks_request *r)
@@ -128,9 +153,8 @@ not_a_request(struct session *s, const struct socks_request *r)
 enum step
 request_step(struct session *s)
 {
-	struct handshake *hs = s->hs;
 	struct socks_request r;
-	ssize_t n = socks_request(hs->in, hs->in_len, &r);
+	ssize_t n = socks_request(s->hs->in, s->hs->in_len, &r);
 
 	if (n == SOCKS_MORE)
 		return STEP_MORE;
@@ -138,22 +162,7 @@ request_step(struct session *s)
 		not_a_request(s, &r);
 		return STEP_OVER;
 	}
-	hs->policy = link_policy_hold(s->w);
-	/* A command without an address that could be read is told as its number alone. */
-	hs->command = r.cmd == SOCKS_CMD_CONNECT && (r.addr.family != ADDR_NONE || r.name_len > 0)
-			  ? COMMAND_CONNECT
-			  : COMMAND_NONE;
-	hs->command_raw = r.cmd;
-	hs->asked.a = r.addr;
-	hs->asked.port = r.port;
-	hs->name_len = r.name_len;
-	if (r.name_len > 0)
-		memcpy(hs->name, r.name, r.name_len);
-	handshake_take(s, (size_t)n);
-	session_decided(s);
-	session_set_state(s, SESSION_CONNECT);
-	decide(s);
-	return s->state == SESSION_CONNECT ? STEP_WAIT : STEP_OVER;
+	return request_start(s, &r, (size_t)n);
 }
 
 /* Connected and granted: the reply, then the relay (RFC 1928 section 6, BND.ADDR and BND.PORT). */
@@ -162,13 +171,12 @@ establish(struct session *s)
 {
 	const struct image *img = s->hs->policy->img;
 	const struct image_rule *rule = rules_rule(img, s->hs->rule);
-	uint8_t reply[SOCKS_REPLY_MAX];
 
 	s->idle = rule->timeout_idle != 0 ? rule->timeout_idle : img->timeout_idle;
 	s->half_closed =
 	    rule->timeout_half_closed != 0 ? rule->timeout_half_closed : img->timeout_half_closed;
 	link_connected(s);
-	if (session_send(s, reply, socks_reply(reply, SOCKS_REP_OK, &s->hs->outgoing)))
+	if (reply_send(s, REASON_NONE, &s->hs->outgoing))
 		relay_start(s);
 }
 

@@ -17,6 +17,7 @@
 #include "worker/link.h"
 #include "worker/race.h"
 #include "worker/relay.h"
+#include "worker/reply.h"
 #include "worker/worker.h"
 
 /*
@@ -175,6 +176,7 @@ session_new(struct worker *w, int fd, const struct addrport *client, const struc
 	SLIST_REMOVE_HEAD(&w->unused, entry);
 	hs->client = *client;
 	hs->gateway = *gateway;
+	hs->socks = SOCKS_VERSION;
 	*s = (struct session){ .w = w, .gen = s->gen + 1, .hs = hs, .fd = { fd, -1 } };
 	s->ev[CLIENT] = (struct ev){ .fd = -1, .cb = on_client };
 	s->ev[TARGET] = (struct ev){ .fd = -1, .cb = on_target };
@@ -336,13 +338,11 @@ void
 session_fail(struct session *s, enum reason why, int error, uint32_t rule)
 {
 	static const struct addrport none;
-	uint8_t reply[SOCKS_REPLY_MAX];
-	size_t len = socks_reply(reply, socks_rep_of(why), &none);
 
 	session_decided(s);
 	session_open(s);
 	session_record_close(s, why, error, s->hs->policy->img->version, rule);
-	if (session_send(s, reply, len))
+	if (reply_send(s, why, &none))
 		session_linger(s);
 }
 

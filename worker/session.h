@@ -16,6 +16,7 @@
 #include "common/ev.h"
 #include "common/msg.h"
 #include "common/socks.h"
+#include "common/socks4.h"
 
 struct worker;
 struct policy;
@@ -70,16 +71,18 @@ struct handshake {
 	uint8_t method;  /* enum method */
 	uint8_t command; /* enum command */
 	uint8_t command_raw;
-	uint8_t user_len, name_len, norm_len;
+	uint8_t socks; /* version of the protocol: 5 or 4 */
+	uint8_t user_len, name_len, norm_len, claim_len;
 	struct addrport asked, target, outgoing;
 	uint8_t user[USER_MAX];
+	uint8_t claim[CLAIM_MAX];   /* SOCKS4's USERID, which proves nothing */
 	uint8_t name[NAME_MAX_LEN]; /* as it was sent */
 	uint8_t norm[NAME_MAX_LEN]; /* normalised */
 	uint8_t in[HANDSHAKE_BUF];
 };
 
 _Static_assert(HANDSHAKE_BUF >= SOCKS_AUTH_MAX && HANDSHAKE_BUF >= SOCKS_REQUEST_MAX &&
-		   HANDSHAKE_BUF >= SOCKS_GREETING_MAX,
+		   HANDSHAKE_BUF >= SOCKS_GREETING_MAX && HANDSHAKE_BUF >= SOCKS4_REQUEST_MAX,
     "a whole message fits");
 
 struct session {

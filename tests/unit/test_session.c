@@ -154,12 +154,12 @@ test_version(void **state)
 	(void)state;
 	world_start(&world_default);
 	fd = client_new();
-	client_send(fd, "\4", 1);
+	client_send(fd, "\6", 1);
 	client_expect_end(fd);
 	close(fd);
 	e = world_last(MSG_EARLY);
 	assert_int_equal(e->reason, REASON_VERSION);
-	assert_int_equal(e->detail, 4);
+	assert_int_equal(e->detail, 6);
 	world_end();
 }
 
