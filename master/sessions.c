@@ -11,38 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common/counts.h"
 #include "common/wire.h"
-#include "master/accepts.h"
-#include "master/ledger.h"
-#include "master/limits.h"
 #include "master/session_record.h"
-
-/* The master's own of a session, beside its ledger entry. */
-struct session {
-	uint32_t last_gen; /* of this worker process; a generation is used once */
-	bool counted;
-	struct limit_user *user;
-	struct deadline update;
-	struct sessions *all;
-	uint32_t worker, slot; /* where it stands */
-};
-
-struct worker_sessions {
-	uint32_t spawn;
-	uint32_t open; /* how many */
-	struct counts *counts;
-	struct session *slot; /* setup.slots of them; untouched pages cost nothing */
-};
-
-struct sessions {
-	struct sessions_setup setup;
-	struct ledger *ledger;
-	struct accepts *accepts;
-	struct limits *limits;
-	uint32_t update_ms;
-	struct worker_sessions *workers;
-};
+#include "master/sessions_parts.h"
 
 static uint64_t
 realtime_ms(void)
@@ -229,9 +200,8 @@ sessions_verdict(
 
 /* --- a session, from open to close --- */
 
-/* The entry of a session of this worker that is open, or NULL. */
-static struct ledger_entry *
-entry_of(struct sessions *s, const struct child *w, struct sid sid)
+struct ledger_entry *
+sessions_entry(struct sessions *s, const struct child *w, struct sid sid)
 {
 	struct ledger_entry *e = ledger_at(s->ledger, w->index, sid.slot);
 
@@ -294,8 +264,8 @@ entry_fill(
 	memcpy(e->claim, user + o->user_len + o->name_len, o->claim_len);
 }
 
-static void
-refuse(struct child *w, struct ledger_entry *e, enum reason reason)
+void
+sessions_refuse(struct child *w, struct ledger_entry *e, enum reason reason)
 {
 	struct msg_refuse r = { .sid = e->sid, .reason = reason };
 
@@ -335,15 +305,14 @@ sessions_open(struct sessions *s, struct child *w, const struct msg *m)
 				? REASON_LIMIT_AUDIT
 				: limits_enter(s->limits, user, o->user_len, &ss->user);
 	if (limit != REASON_NONE)
-		refuse(w, e, limit);
+		sessions_refuse(w, e, limit);
 	else
 		ss->counted = true;
 	return true;
 }
 
-/* Notes which rule decided, as text: the entry outlives the policy's version. */
-static void
-entry_rule(struct sessions *s, struct ledger_entry *e, uint32_t version, uint32_t rule)
+void
+sessions_decided_by(struct sessions *s, struct ledger_entry *e, uint32_t version, uint32_t rule)
 {
 	e->version = version;
 	e->rule = rule;
@@ -352,12 +321,31 @@ entry_rule(struct sessions *s, struct ledger_entry *e, uint32_t version, uint32_
 	    policies_rule_text(s->setup.policies, version, rule));
 }
 
+/* The record first: nothing is granted that is not in the trail. */
+void
+sessions_grant(struct sessions *s, struct child *w, struct ledger_entry *e)
+{
+	struct msg_grant g = { .sid = e->sid };
+
+	sessions_opened(s, w, e);
+	chan_send(&w->chan, MSG_GRANT, &g, sizeof(g), -1);
+}
+
+void
+sessions_opened(struct sessions *s, const struct child *w, struct ledger_entry *e)
+{
+	e->state = LEDGER_GRANTED;
+	session_record(s->setup.log, EVENT_OPEN, e, s->setup.instance);
+	if (s->update_ms != 0)
+		deadline_arm(
+		    s->setup.loop, &s->workers[w->index].slot[e->sid.slot].update, s->update_ms);
+}
+
 bool
 sessions_attempt(struct sessions *s, struct child *w, const struct msg *m)
 {
 	const struct msg_attempt *a = m->payload;
-	struct ledger_entry *e = entry_of(s, w, a->sid);
-	struct msg_grant g = { .sid = a->sid };
+	struct ledger_entry *e = sessions_entry(s, w, a->sid);
 
 	if (e == NULL || e->state == LEDGER_CONNECTED || e->command == COMMAND_NONE ||
 	    a->target.a.family == ADDR_NONE ||
@@ -366,17 +354,11 @@ sessions_attempt(struct sessions *s, struct child *w, const struct msg *m)
 		return false;
 	if (e->state == LEDGER_REFUSED)
 		return true; /* our refusal was on its way */
-	entry_rule(s, e, a->version, a->rule);
+	sessions_decided_by(s, e, a->version, a->rule);
 	e->target = a->target;
 	if (e->state == LEDGER_GRANTED)
 		return true;
-	/* The record first: nothing is granted that is not in the trail. */
-	e->state = LEDGER_GRANTED;
-	session_record(s->setup.log, EVENT_OPEN, e, s->setup.instance);
-	chan_send(&w->chan, MSG_GRANT, &g, sizeof(g), -1);
-	if (s->update_ms != 0)
-		deadline_arm(
-		    s->setup.loop, &s->workers[w->index].slot[e->sid.slot].update, s->update_ms);
+	sessions_grant(s, w, e);
 	return true;
 }
 
@@ -384,7 +366,7 @@ bool
 sessions_connected(struct sessions *s, struct child *w, const struct msg *m)
 {
 	const struct msg_connected *c = m->payload;
-	struct ledger_entry *e = entry_of(s, w, c->sid);
+	struct ledger_entry *e = sessions_entry(s, w, c->sid);
 
 	if (e == NULL || e->state != LEDGER_GRANTED || c->target.a.family == ADDR_NONE)
 		return false;
@@ -398,7 +380,7 @@ bool
 sessions_close(struct sessions *s, struct child *w, const struct msg *m)
 {
 	const struct msg_close *c = m->payload;
-	struct ledger_entry *e = entry_of(s, w, c->sid);
+	struct ledger_entry *e = sessions_entry(s, w, c->sid);
 
 	if (e == NULL || c->reason == REASON_NONE || c->reason >= REASON_COUNT)
 		return false;
@@ -406,7 +388,7 @@ sessions_close(struct sessions *s, struct child *w, const struct msg *m)
 	if (e->state == LEDGER_OPEN || e->state == LEDGER_REFUSED) {
 		if (!policies_has(s->setup.policies, c->version, c->rule))
 			return false;
-		entry_rule(s, e, c->version, c->rule);
+		sessions_decided_by(s, e, c->version, c->rule);
 	}
 	e->up = c->up;
 	e->down = c->down;

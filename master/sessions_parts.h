@@ -1,0 +1,52 @@
+/*
+ * What the files of the sessions share: their state, and the steps that CONNECT, BIND and UDP
+ * ASSOCIATE have in common.
+ */
+#ifndef MASTER_SESSIONS_PARTS_H
+#define MASTER_SESSIONS_PARTS_H
+
+#include "common/counts.h"
+#include "master/accepts.h"
+#include "master/ledger.h"
+#include "master/limits.h"
+#include "master/sessions.h"
+
+/* The master's own of a session, beside its ledger entry. */
+struct session {
+	uint32_t last_gen; /* of this worker process; a generation is used once */
+	bool counted;
+	struct limit_user *user;
+	struct deadline update;
+	struct sessions *all;
+	uint32_t worker, slot; /* where it stands */
+};
+
+struct worker_sessions {
+	uint32_t spawn;
+	uint32_t open; /* how many */
+	struct counts *counts;
+	struct session *slot; /* setup.slots of them; untouched pages cost nothing */
+};
+
+struct sessions {
+	struct sessions_setup setup;
+	struct ledger *ledger;
+	struct accepts *accepts;
+	struct limits *limits;
+	uint32_t update_ms;
+	struct worker_sessions *workers;
+};
+
+/* The entry of a session of this worker that is open, or NULL. */
+struct ledger_entry *sessions_entry(struct sessions *s, const struct child *w, struct sid sid);
+/* Notes which rule decided, as text: the entry outlives the policy's version. */
+void sessions_decided_by(
+    struct sessions *s, struct ledger_entry *e, uint32_t version, uint32_t rule);
+/* The worker is told which limit stands in the way; its closing message is still to come. */
+void sessions_refuse(struct child *w, struct ledger_entry *e, enum reason reason);
+/* Records session-open; the updates begin. */
+void sessions_opened(struct sessions *s, const struct child *w, struct ledger_entry *e);
+/* Likewise, and tells the worker that it may go on. */
+void sessions_grant(struct sessions *s, struct child *w, struct ledger_entry *e);
+
+#endif
