@@ -103,7 +103,7 @@ become(const char *path, const char *name, int sock, bool quiet)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execve(path, argv, envp);
-	_exit(127);
+	_exit(errno == ENOENT ? 127 : 126);
 }
 
 static bool
@@ -213,14 +213,20 @@ add(struct children *f, enum role role, unsigned index)
 }
 
 static void
-stop_one(struct child *c)
+ask_to_end(struct child *c)
 {
-	c->wanted = false;
-	deadline_disarm(&c->respawn);
 	if (c->pid > 0 && !c->stopping) {
 		chan_send(&c->chan, MSG_STOP, NULL, 0, -1);
 		c->stopping = true;
 	}
+}
+
+static void
+stop_one(struct child *c)
+{
+	c->wanted = false;
+	deadline_disarm(&c->respawn);
+	ask_to_end(c);
 }
 
 int
@@ -293,6 +299,9 @@ how_ended(const struct child *c, int status, char *buf, size_t size)
 	else if (WEXITSTATUS(status) == 127)
 		snprintf(buf, size, "could not be executed: is %s/%s there?", c->family->libexec,
 		    program(c->role));
+	else if (WEXITSTATUS(status) == 126)
+		snprintf(buf, size, "could not be executed: is %s/%s a program that may be run?",
+		    c->family->libexec, program(c->role));
 	else
 		snprintf(buf, size, "ended with status %d", WEXITSTATUS(status));
 	return buf;
@@ -335,6 +344,14 @@ children_reap(struct children *f)
 		if (c->pid > 0 && waitpid(c->pid, &status, WNOHANG) == c->pid)
 			ended(c, status);
 	}
+}
+
+void
+children_restart(struct children *f, enum role role)
+{
+	for (unsigned i = 0; i < f->n; i++)
+		if (f->all[i]->role == role)
+			ask_to_end(f->all[i]);
 }
 
 void

@@ -75,6 +75,8 @@ void child_kill(struct child *c, const char *fmt, ...) __attribute__((format(pri
 /* Call on SIGCHLD. */
 void children_reap(struct children *f);
 
+/* Asks the processes of a role to end, and replaces each. */
+void children_restart(struct children *f, enum role role);
 /* No process is replaced from now on. */
 void children_give_up(struct children *f);
 /* Asks every process of the role to end (MSG_STOP) and not to be replaced. */

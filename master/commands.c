@@ -22,8 +22,13 @@ status(struct gateway *g, FILE *out)
 	fprintf(out, "configuration %s policy %u\n", g->options->conf_path,
 	    policies_version(g->policies));
 	listeners_print(g->listeners, out);
+	fprintf(out, "workers %u of %u\n", children_running(g->children, ROLE_WORKER), g->workers);
 	children_each(g->children, ROLE_COUNT, print_child, out);
 	fprintf(out, "sessions %u\n", sessions_count(g->sessions));
+	if (log_refuses(g->log))
+		fputs("trouble: a log takes no more records: new sessions are refused\n", out);
+	if (g->trouble[0] != '\0')
+		fprintf(out, "trouble: the last reload failed: %s\n", g->trouble);
 }
 
 void

@@ -19,7 +19,6 @@
 #include "master/filter.h"
 #include "master/notify.h"
 #include "master/own.h"
-#include "master/rundir.h"
 
 #define STOP_MS         5000  /* for workers to close their sessions, before they are killed */
 #define LOG_CLOSE_MS    2000  /* for logs to take their last records */
@@ -73,6 +72,17 @@ size_up(struct gateway *g)
 		g->workers = CHILDREN_WORKERS_MAX;
 }
 
+/* Is there a controlling terminal? Once it has hung up, it cannot be opened any more. */
+static bool
+has_terminal(void)
+{
+	int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+	if (fd != -1)
+		close(fd);
+	return fd != -1;
+}
+
 static void
 on_signal(struct ev *e, uint32_t events)
 {
@@ -83,7 +93,7 @@ on_signal(struct ev *e, uint32_t events)
 	while (read(e->fd, &si, sizeof(si)) == sizeof(si)) {
 		if (si.ssi_signo == SIGCHLD) {
 			children_reap(g->children);
-		} else if (si.ssi_signo == SIGHUP) {
+		} else if (si.ssi_signo == SIGHUP && (!g->terminal || has_terminal())) {
 			if (g->phase != PHASE_SERVING)
 				continue;
 			notify("RELOADING=1");
@@ -170,7 +180,8 @@ open_sessions(struct gateway *g)
 		return -1;
 	}
 	if (g->sessions == NULL)
-		return fail("ledger in the run directory");
+		return fail(
+		    "the file `ledger` in the run directory, which must be a regular file of the gateway's own");
 	sessions_configure(g->sessions, g->conf);
 	return 0;
 }
@@ -194,8 +205,8 @@ start(struct gateway *g)
 {
 	size_up(g);
 	if (open_basics(g) == -1 || wiring_users_open(g->conf, &g->users_fd, stderr) == -1 ||
-	    rundir_make(g->conf->run_directory, &g->made_run_directory) == -1 ||
-	    (g->log = log_open(g->loop, g->conf)) == NULL)
+	    rundir_make(g->conf->run_directory, g->made) == -1 ||
+	    (g->log = log_open(g->loop, g->conf, stderr)) == NULL)
 		return -1;
 	if ((g->early = early_new(g->loop, g->log)) == NULL)
 		return fail("memory");
@@ -281,7 +292,7 @@ gateway_check_started(struct gateway *g)
 		return;
 	g->phase = PHASE_SERVING;
 	g->served = true;
-	snprintf(text, sizeof(text), "sallyportd %s, %u workers, %u listeners", SALLYPORT_VERSION,
+	snprintf(text, sizeof(text), "sallyportd %s, workers %u, listeners %u", SALLYPORT_VERSION,
 	    g->workers, listeners_count(g->listeners));
 	audit_begin(&r, EVENT_START);
 	audit_num(&r, FIELD_PID, (uint64_t)getpid());
@@ -321,6 +332,8 @@ gateway_stop(struct gateway *g, int exit_status)
 	if (g->phase != PHASE_STOPPING) {
 		g->phase = PHASE_STOPPING;
 		notify("STOPPING=1");
+		listeners_free(g->listeners); /* another gateway may take the ports now */
+		g->listeners = NULL;
 		children_give_up(g->children);
 		children_stop(g->children, ROLE_WORKER);
 		deadline_arm(g->loop, &g->stop, STOP_MS);
@@ -359,7 +372,9 @@ finish(struct gateway *g)
 	listeners_free(g->listeners);
 	policies_free(g->policies);
 	children_free(g->children);
-	rundir_remove(g->conf->run_directory, g->made_run_directory);
+	rundir_remove(g->first->run_directory, g->made);
+	if (g->first != g->conf)
+		conf_free(g->first);
 	conf_free(g->conf);
 	if (g->users_fd != -1)
 		close(g->users_fd);
@@ -369,8 +384,11 @@ finish(struct gateway *g)
 int
 gateway_run(const struct gateway_options *o, struct conf *c)
 {
-	struct gateway g = { .options = o, .conf = c, .users_fd = -1, .exit_status = 1 };
+	struct gateway g = {
+		.options = o, .conf = c, .first = c, .users_fd = -1, .exit_status = 1
+	};
 	running = &g;
+	g.terminal = o->ready_fd == -1 && has_terminal();
 	if (start(&g) == 0) {
 		g.exit_status = 0;
 		if (loop_run(g.loop) == -1)

@@ -17,6 +17,7 @@
 #include "master/listeners.h"
 #include "master/log.h"
 #include "master/policy.h"
+#include "master/rundir.h"
 #include "master/sessions.h"
 #include "master/watch.h"
 
@@ -35,15 +36,17 @@ struct gateway {
 	const struct gateway_options *options;
 	struct loop *loop;
 	struct conf *conf;
+	struct conf *first; /* as of the start: what a running gateway cannot change */
 	enum gateway_phase phase;
 	bool served; /* it has been in PHASE_SERVING */
 	int exit_status;
 	uint64_t instance;
 	unsigned workers;
 	uint32_t slots;
-	bool made_run_directory;
-	uint32_t lacking; /* sandbox layers, by any process */
-	int users_fd;     /* the users file as last opened; -1: none */
+	char made[RUNDIR_PATH]; /* of the run directory; "" : it was there */
+	char trouble[512];      /* why the last reload failed; "" : it did not */
+	uint32_t lacking;       /* sandbox layers, by any process */
+	int users_fd;           /* the users file as last opened; -1: none */
 	struct policies *policies;
 	struct log *log;
 	struct early *early;
@@ -54,6 +57,7 @@ struct gateway {
 	struct watch *watch;
 	struct ev signals;
 	struct deadline stop; /* children that have not ended by then are killed */
+	bool terminal;        /* started from one: with its end, SIGHUP ends the gateway too */
 };
 
 /* Starts, serves until a signal says otherwise, stops. Takes over c. The exit status. */

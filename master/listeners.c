@@ -100,10 +100,12 @@ complain(FILE *errors, const struct conf_listen *c, const struct addrport *at, i
 	fprintf(errors, "%s:%u: cannot listen on %s: %s", c->where.file, c->where.line,
 	    at != NULL ? addrport_format(at, text, sizeof(text)) : c->host, strerror(error));
 	if (error == EADDRINUSE)
-		fputs(": another program, or another gateway, has this port; end it, or choose "
-		      "another port in this statement (with etc/examples/local.conf: -D port=N, "
-		      "with make run: PORT=N)",
-		    errors);
+		fprintf(errors,
+		    ": another program, or another gateway, has this port; end it, or choose another "
+		    "port in this statement%s",
+		    strstr(c->where.file, "examples/local.conf") != NULL
+			? " (-D port=N; with make run: PORT=N)"
+			: "");
 	else if (error == EADDRNOTAVAIL)
 		fputs(": this machine has no such address; expected one it has, or `freebind` for "
 		      "one that comes later",
@@ -218,7 +220,7 @@ want_name(struct listeners *l, const struct conf_listen *c, FILE *errors)
 
 	if (e != 0) {
 		fprintf(errors,
-		    "%s:%u: cannot listen on %s: %s; expected an address, an interface's name, or "
+		    "%s:%u: cannot listen on %s: no interface of that name is there, and as a host's name: %s; expected an address, an interface's name, or "
 		    "a name that resolves\n",
 		    c->where.file, c->where.line, c->host, gai_strerror(e));
 		return -1;

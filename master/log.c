@@ -150,9 +150,22 @@ sinks_free(struct sinks *sinks)
 	}
 }
 
-/* Opens the logs of a configuration, all or none. -1: what and why is on standard error. */
+/* What is wrong with a log's place, and what to do. */
+static void
+complain(FILE *errors, const struct conf_log *cl, const char *name, int error)
+{
+	const char *hint = error == ENOENT   ? "; make its directory first"
+			   : error == EINVAL ? "; expected a regular file"
+			   : error == ELOOP  ? "; it is a symbolic link: name the file itself"
+					     : "";
+
+	fprintf(errors, "%s:%u: cannot open log %s: %s%s\n", cl->where.file, cl->where.line, name,
+	    strerror(error), hint);
+}
+
+/* Opens the logs of a configuration, all or none. -1: what and why is on `errors`. */
 static int
-sinks_open(struct log *lg, const struct conf *c, struct sinks *sinks)
+sinks_open(struct log *lg, const struct conf *c, struct sinks *sinks, FILE *errors)
 {
 	const struct conf_log *cl;
 
@@ -167,10 +180,7 @@ sinks_open(struct log *lg, const struct conf *c, struct sinks *sinks)
 		}
 		if (s == NULL || sink_open(s) == -1) {
 			int e = errno;
-			warn("%s:%u: cannot open log %s", cl->where.file, cl->where.line,
-			    s != NULL ? sink_name(s) : "");
-			if (s != NULL && e == EINVAL)
-				warnx("%s is not a regular file", sink_name(s));
+			complain(errors, cl, s != NULL ? sink_name(s) : "", e);
 			sinks_free(sinks);
 			errno = e;
 			return -1;
@@ -180,7 +190,7 @@ sinks_open(struct log *lg, const struct conf *c, struct sinks *sinks)
 }
 
 struct log *
-log_open(struct loop *l, const struct conf *c)
+log_open(struct loop *l, const struct conf *c, FILE *errors)
 {
 	struct log *lg = calloc(1, sizeof(*lg));
 
@@ -191,7 +201,7 @@ log_open(struct loop *l, const struct conf *c)
 	tzset(); /* syslog's header has local time */
 	lg->loop = l;
 	lg->drop = c->log_overflow_drop;
-	if (sinks_open(lg, c, &lg->sinks) == -1) {
+	if (sinks_open(lg, c, &lg->sinks, errors) == -1) {
 		free(lg);
 		return NULL;
 	}
@@ -199,12 +209,12 @@ log_open(struct loop *l, const struct conf *c)
 }
 
 int
-log_reopen(struct log *lg, const struct conf *c)
+log_reopen(struct log *lg, const struct conf *c, FILE *errors)
 {
 	struct sinks sinks;
 	struct sink *s, *old;
 
-	if (sinks_open(lg, c, &sinks) == -1)
+	if (sinks_open(lg, c, &sinks, errors) == -1)
 		return -1;
 	STAILQ_FOREACH (old, &lg->sinks, entry) {
 		STAILQ_FOREACH (s, &sinks, entry)

@@ -6,6 +6,7 @@
 #define MASTER_LOG_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "common/ev.h"
 #include "master/audit.h"
@@ -18,13 +19,13 @@
 
 struct log; /* the set of all configured logs */
 
-/* Opens every log of c; on failure NULL, and what and why on standard error. A syslog socket that
+/* Opens every log of c; on failure NULL, and what and why on `errors`. A syslog socket that
  * is not there is no failure: a warning, and records wait for it. */
-struct log *log_open(struct loop *l, const struct conf *c);
+struct log *log_open(struct loop *l, const struct conf *c, FILE *errors);
 /* A new configuration's logs, or the same reopened (SIGHUP after rotation). What was queued for a
- * log that stays is kept. 0, or -1 with errno, and what and why on standard error: the old ones
+ * log that stays is kept. 0, or -1 with errno, and what and why on `errors`: the old ones
  * stay. */
-int log_reopen(struct log *lg, const struct conf *c);
+int log_reopen(struct log *lg, const struct conf *c, FILE *errors);
 /* Sends what waits for at most `ms`, blocking (the end of the gateway), and frees. */
 void log_close(struct log *lg, unsigned ms);
 

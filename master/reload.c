@@ -9,16 +9,31 @@
 
 #include "master/gateway.h"
 
+static bool
+same_process(const struct conf_process *a, const struct conf_process *b)
+{
+	const char *x = a->chroot != NULL ? a->chroot : "", *y = b->chroot != NULL ? b->chroot : "";
+
+	return a->uid == b->uid && a->gid == b->gid && strcmp(x, y) == 0;
+}
+
 /* What a running gateway cannot change is told, not ignored in silence. */
 static void
 tell_fixed(struct gateway *g, const struct conf *new)
 {
-	const struct conf *old = g->conf;
+	const struct conf *old = g->first;
 
 	if (new->workers != old->workers)
 		gateway_notice(g, "`workers` has changed: it takes effect at the next start");
 	if (strcmp(new->run_directory, old->run_directory) != 0)
 		gateway_notice(g, "`run directory` has changed: it takes effect at the next start");
+	if (memcmp(new->sandbox, old->sandbox, sizeof(new->sandbox)) != 0)
+		gateway_notice(g, "`sandbox` has changed: it takes effect at the next start");
+	for (unsigned r = 0; r < ROLE_COUNT; r++)
+		if (!same_process(&new->process[r], &old->process[r]))
+			gateway_notice(g,
+			    "`process %s` has changed: it takes effect at the next start",
+			    role_name((enum role)r));
 }
 
 static bool
@@ -28,7 +43,8 @@ fail(struct gateway *g, struct conf *new, int users_fd, FILE *errors, const char
 
 	fputs(text, errors);
 	/* Logs are opened anew all the same: a rotation may have been what the signal was for. */
-	(void)log_reopen(g->log, g->conf);
+	(void)log_reopen(g->log, g->conf, errors);
+	snprintf(g->trouble, sizeof(g->trouble), "%.*s", (int)strcspn(text, "\n"), text);
 	audit_begin(&r, EVENT_RELOAD_FAILED);
 	audit_str(&r, FIELD_FILE, g->options->conf_path, strlen(g->options->conf_path));
 	audit_str(&r, FIELD_DETAIL, text, strcspn(text, "\n"));
@@ -38,6 +54,14 @@ fail(struct gateway *g, struct conf *new, int users_fd, FILE *errors, const char
 	if (new != NULL)
 		conf_free(new);
 	return false;
+}
+
+/* The pam role learns its service at its start. */
+static bool
+pam_changed(const struct conf *old, const struct conf *new)
+{
+	return old->pam_service != NULL &&
+	       new->pam_service != NULL &&strcmp(old->pam_service, new->pam_service) != 0;
 }
 
 /* What can fail comes first and can be undone; then nothing can. */
@@ -50,8 +74,7 @@ apply(struct gateway *g, struct conf *new, int users_fd, FILE *text)
 		listeners_rollback(g->listeners);
 		return false;
 	}
-	if (log_reopen(g->log, new) == -1) {
-		fprintf(text, "a log could not be opened: %s\n", strerror(errno));
+	if (log_reopen(g->log, new, text) == -1) {
 		listeners_rollback(g->listeners);
 		return false;
 	}
@@ -66,7 +89,11 @@ apply(struct gateway *g, struct conf *new, int users_fd, FILE *text)
 	if (g->users_fd != -1)
 		close(g->users_fd);
 	g->users_fd = users_fd;
-	conf_free(old);
+	if (pam_changed(old, new))
+		children_restart(g->children, ROLE_PAM);
+	if (old != g->first)
+		conf_free(old);
+	g->trouble[0] = '\0';
 	return true;
 }
 

@@ -9,8 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RUNDIR_PATH 4096
-
 const char *
 rundir_path(const char *dir, const char *name, char *buf, size_t size)
 {
@@ -18,23 +16,31 @@ rundir_path(const char *dir, const char *name, char *buf, size_t size)
 	return buf;
 }
 
-/* Makes one directory with all missing above it. */
+/* Makes one directory with all missing above it; `made` gets the topmost. */
 static int
-make_path(const char *dir, mode_t mode)
+make_path(const char *dir, char made[RUNDIR_PATH])
 {
 	char path[RUNDIR_PATH];
 
+	made[0] = '\0';
 	if (snprintf(path, sizeof(path), "%s", dir) >= (int)sizeof(path)) {
 		errno = ENAMETOOLONG;
 		return -1;
 	}
-	for (char *p = strchr(path + 1, '/'); p != NULL; p = strchr(p + 1, '/')) {
-		*p = '\0';
-		if (mkdir(path, 0755) == -1 && errno != EEXIST)
+	for (char *p = path; p != NULL;) {
+		p = strchr(p + 1, '/');
+		if (p != NULL)
+			*p = '\0';
+		if (mkdir(path, 0755) == 0) {
+			if (made[0] == '\0')
+				memcpy(made, path, strlen(path) + 1);
+		} else if (errno != EEXIST) {
 			return -1;
-		*p = '/';
+		}
+		if (p != NULL)
+			*p = '/';
 	}
-	return mkdir(path, mode);
+	return 0;
 }
 
 /* A directory of ours that only we may write to. */
@@ -60,12 +66,11 @@ check(const char *dir)
 }
 
 int
-rundir_make(const char *dir, bool *made)
+rundir_make(const char *dir, char made[RUNDIR_PATH])
 {
 	char empty[RUNDIR_PATH];
 
-	*made = make_path(dir, 0755) == 0;
-	if (!*made && errno != EEXIST) {
+	if (make_path(dir, made) == -1) {
 		fprintf(stderr, "sallyportd: cannot make the run directory %s: %s\n", dir,
 		    strerror(errno));
 		return -1;
@@ -74,18 +79,26 @@ rundir_make(const char *dir, bool *made)
 	if (check(dir) == -1)
 		return -1;
 	if (mkdir(empty, 0555) == -1 && errno != EEXIST) {
-		fprintf(stderr, "sallyportd: cannot make %s: %s\n", empty, strerror(errno));
+		fprintf(stderr,
+		    "sallyportd: cannot make %s: %s; name another directory with `run directory "
+		    "\"DIR\"`\n",
+		    empty, strerror(errno));
 		return -1;
 	}
 	return check(empty);
 }
 
 void
-rundir_remove(const char *dir, bool made)
+rundir_remove(const char *dir, const char *made)
 {
-	char empty[RUNDIR_PATH];
+	char path[RUNDIR_PATH];
 
-	rmdir(rundir_path(dir, "empty", empty, sizeof(empty)));
-	if (made)
-		rmdir(dir);
+	rmdir(rundir_path(dir, "empty", path, sizeof(path)));
+	snprintf(path, sizeof(path), "%s", dir);
+	while (made[0] != '\0' && strlen(path) >= strlen(made) && rmdir(path) == 0) {
+		char *slash = strrchr(path, '/');
+		if (slash == NULL || slash == path)
+			return;
+		*slash = '\0';
+	}
 }

@@ -10,7 +10,6 @@
 #include "common/users.h"
 #include "master/gateway.h"
 #include "master/own.h"
-#include "master/rundir.h"
 
 static bool
 role_is_authd(enum role r)
@@ -22,19 +21,19 @@ static void
 fill_init(void *arg, const struct child *c, struct msg_init *m)
 {
 	struct gateway *g = arg;
-	const struct conf_process *p = &g->conf->process[c->role];
+	const struct conf_process *p = &g->first->process[c->role];
 	char path[PATH_MAX_MSG];
 
 	m->uid = geteuid() == 0 ? p->uid : 0;
 	m->gid = geteuid() == 0 ? p->gid : 0;
 	m->slots = g->slots;
 	m->workers = g->workers;
-	memcpy(m->layers, g->conf->sandbox, sizeof(m->layers));
+	memcpy(m->layers, g->first->sandbox, sizeof(m->layers));
 	if (c->role != ROLE_PAM)
 		snprintf(m->chroot, sizeof(m->chroot), "%s",
 		    p->chroot != NULL
 			? p->chroot
-			: rundir_path(g->conf->run_directory, "empty", path, sizeof(path)));
+			: rundir_path(g->first->run_directory, "empty", path, sizeof(path)));
 	if (g->conf->pam_service != NULL)
 		snprintf(m->pam_service, sizeof(m->pam_service), "%s", g->conf->pam_service);
 }
@@ -192,7 +191,9 @@ wiring_policy(struct gateway *g)
 int
 wiring_users_open(const struct conf *c, int *fd, FILE *errors)
 {
-	const char *what = "cannot be opened";
+	const char *what = "cannot be read";
+	struct users *u;
+	unsigned line = 0;
 
 	*fd = -1;
 	if (c->users_file == NULL)
@@ -204,12 +205,19 @@ wiring_users_open(const struct conf *c, int *fd, FILE *errors)
 		    c->auth_where.file, c->auth_where.line, c->users_file, strerror(errno));
 		return -1;
 	}
-	if (users_file_safe(*fd, &what) == 0)
-		return 0;
+	if (users_file_safe(*fd, &what) == 0) {
+		u = users_read(*fd, &line, &what);
+		users_free(u);
+		if (u != NULL)
+			return 0;
+		fprintf(errors, "%s:%u: %s\n", c->users_file, line, what);
+		goto fail;
+	}
 	fprintf(errors,
 	    "%s:%u: users file %s: %s; expected a file of root's that only root can read (chmod 600, "
 	    "chown root)\n",
 	    c->auth_where.file, c->auth_where.line, c->users_file, what);
+fail:
 	close(*fd);
 	*fd = -1;
 	return -1;

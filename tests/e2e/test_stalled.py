@@ -53,6 +53,7 @@ def test_the_end_comes_though_children_stall(gateway, echo):
     held, _ = socks5.open_session(g.at, "127.0.0.1", echo.port)
     held.send(b"12345")
     held.read(5)
+    peers.wait_for(lambda: b"down=5" in g.ctl("sessions").stdout, why=g.story)  # counted right after it is sent
     for name in ("worker", "resolver", "authd"):
         stop_all(g, name)
     assert g.stop(seconds=25) == 0

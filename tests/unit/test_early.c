@@ -51,8 +51,8 @@ setup(void **state)
 	conf_file =
 	    (struct conf_log){ .kind = LOGTO_FILE, .path = path, .where = { "test.conf", 1 } };
 	STAILQ_INSERT_TAIL(&conf.logs, &conf_file, entry);
-	if (fd == -1 || (loop = loop_new()) == NULL || (lg = log_open(loop, &conf)) == NULL ||
-	    (e = early_new(loop, lg)) == NULL)
+	if (fd == -1 || (loop = loop_new()) == NULL ||
+	    (lg = log_open(loop, &conf, stderr)) == NULL || (e = early_new(loop, lg)) == NULL)
 		return -1;
 	close(fd);
 	return 0;

@@ -156,7 +156,7 @@ test_syslog_line(void **state)
 
 	(void)state;
 	use(&conf_syslog);
-	struct log *lg = log_open(loop, &conf);
+	struct log *lg = log_open(loop, &conf, stderr);
 	assert_non_null(lg);
 	audit_begin(&r, EVENT_CLOSE);
 	r.severity = LOG_WARNING; /* as `log` on a rule raises it */
@@ -185,7 +185,7 @@ test_syslog_restart(void **state)
 
 	(void)state;
 	use(&conf_syslog);
-	struct log *lg = log_open(loop, &conf);
+	struct log *lg = log_open(loop, &conf, stderr);
 	assert_non_null(lg);
 	for (int round = 0; round < 3; round++) {
 		record(lg, EVENT_NOTICE, 1, 0); /* nobody there: waits */
@@ -228,7 +228,7 @@ check_full(enum audit_event e, bool drop, bool refuses)
 
 	use(&conf_syslog);
 	conf.log_overflow_drop = drop;
-	struct log *lg = log_open(loop, &conf);
+	struct log *lg = log_open(loop, &conf, stderr);
 	assert_false(log_refuses(lg));
 	bool refused = false;
 	while (sent < 6000) { /* of 2 KiB: past every bound */
@@ -305,7 +305,7 @@ test_capped_leave_room(void **state)
 
 	(void)state;
 	use(&conf_syslog);
-	struct log *lg = log_open(loop, &conf);
+	struct log *lg = log_open(loop, &conf, stderr);
 	for (unsigned i = 0; i < 3000; i++)
 		record(lg, EVENT_AUTH_FAILED, i, 500);
 	record(lg, EVENT_CLOSE, 4711, 511);
@@ -322,7 +322,7 @@ test_refusals_leave_room(void **state)
 
 	(void)state;
 	use(&conf_syslog);
-	struct log *lg = log_open(loop, &conf);
+	struct log *lg = log_open(loop, &conf, stderr);
 	for (unsigned i = 0; i < 6000 && !log_refuses(lg); i++)
 		record(lg, EVENT_OPEN, i, 500);
 	assert_true(log_refuses(lg));
@@ -341,7 +341,7 @@ test_close_waits(void **state)
 
 	(void)state;
 	use(&conf_syslog);
-	struct log *lg = log_open(loop, &conf);
+	struct log *lg = log_open(loop, &conf, stderr);
 	record(lg, EVENT_STOP, 1, 0);
 	int fd = daemon_start();
 	log_close(lg, 1000);
@@ -349,7 +349,7 @@ test_close_waits(void **state)
 	assert_non_null(strstr(buf, "event=stop"));
 	daemon_end(fd);
 	/* And with nobody there it ends. */
-	lg = log_open(loop, &conf);
+	lg = log_open(loop, &conf, stderr);
 	record(lg, EVENT_STOP, 1, 0);
 	log_close(lg, 50);
 }
@@ -366,7 +366,7 @@ test_file_formats(void **state)
 	conf_file.format = FORMAT_JSON;
 	use(&conf_file);
 	umask(0);
-	struct log *lg = log_open(loop, &conf);
+	struct log *lg = log_open(loop, &conf, stderr);
 	assert_non_null(lg);
 	record(lg, EVENT_START, 1, 0);
 	read_file(file_path, buf, sizeof(buf));
@@ -384,11 +384,11 @@ test_file_rotated(void **state)
 
 	(void)state;
 	use(&conf_file);
-	struct log *lg = log_open(loop, &conf);
+	struct log *lg = log_open(loop, &conf, stderr);
 	record(lg, EVENT_NOTICE, 1, 0);
 	assert_int_equal(rename(file_path, old_path), 0);
 	record(lg, EVENT_NOTICE, 2, 0);
-	assert_int_equal(log_reopen(lg, &conf), 0);
+	assert_int_equal(log_reopen(lg, &conf, stderr), 0);
 	record(lg, EVENT_NOTICE, 3, 0);
 	read_file(old_path, buf, sizeof(buf));
 	assert_int_equal(count_lines(buf), 2);
@@ -400,7 +400,7 @@ test_file_rotated(void **state)
 	struct conf_log bad = { .kind = LOGTO_FILE, .path = dir, .where = { "test.conf", 9 } };
 	STAILQ_INIT(&other.logs);
 	STAILQ_INSERT_TAIL(&other.logs, &bad, entry);
-	assert_int_equal(log_reopen(lg, &other), -1);
+	assert_int_equal(log_reopen(lg, &other, stderr), -1);
 	record(lg, EVENT_NOTICE, 4, 0);
 	read_file(file_path, buf, sizeof(buf));
 	assert_int_equal(count_lines(buf), 2);
@@ -417,7 +417,7 @@ test_file_full(void **state)
 
 	(void)state;
 	use(&conf_file);
-	struct log *lg = log_open(loop, &conf);
+	struct log *lg = log_open(loop, &conf, stderr);
 	record(lg, EVENT_NOTICE, 1, 10);
 	size_t one = read_file(file_path, buf, sizeof(buf));
 	signal(SIGXFSZ, SIG_IGN);
@@ -443,7 +443,7 @@ test_file_full(void **state)
 	record(lg, EVENT_NOTICE, 4, 10);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
 	assert_int_equal(rename(file_path, old_path), 0);
-	assert_int_equal(log_reopen(lg, &conf), 0);
+	assert_int_equal(log_reopen(lg, &conf, stderr), 0);
 	read_file(file_path, buf, sizeof(buf));
 	assert_int_equal(strncmp(buf, "event=notice seq=4 ", 19), 0);
 	assert_int_equal(count_lines(buf), 1);
@@ -453,7 +453,7 @@ test_file_full(void **state)
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
 	record(lg, EVENT_NOTICE, 5, 10);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
-	assert_int_equal(log_reopen(lg, &conf), 0);
+	assert_int_equal(log_reopen(lg, &conf, stderr), 0);
 	read_file(file_path, buf, sizeof(buf));
 	assert_int_equal(count_lines(buf), 2);
 	assert_null(strstr(buf, "\n\n"));
@@ -471,7 +471,7 @@ test_file_mended(void **state)
 	fputs("event=noti", f);
 	fclose(f);
 	use(&conf_file);
-	struct log *lg = log_open(loop, &conf);
+	struct log *lg = log_open(loop, &conf, stderr);
 	record(lg, EVENT_START, 1, 0);
 	record(lg, EVENT_STOP, 1, 0);
 	log_close(lg, 0);
@@ -483,7 +483,7 @@ test_file_mended(void **state)
 static void
 check_file_refused(void)
 {
-	assert_null(log_open(loop, &conf));
+	assert_null(log_open(loop, &conf, stderr));
 	assert_int_equal(unlink(file_path), 0);
 }
 
@@ -504,7 +504,7 @@ test_file_refused(void **state)
 		assert_int_equal(chown(file_path, 65534, 65534), 0);
 		check_file_refused();
 	}
-	struct log *lg = log_open(loop, &conf); /* the positive control */
+	struct log *lg = log_open(loop, &conf, stderr); /* the positive control */
 	assert_non_null(lg);
 	log_close(lg, 0);
 }
@@ -519,14 +519,14 @@ test_several(void **state)
 	(void)state;
 	use(&conf_syslog); /* nobody there */
 	use(&conf_file);
-	struct log *lg = log_open(loop, &conf);
+	struct log *lg = log_open(loop, &conf, stderr);
 	record(lg, EVENT_NOTICE, 1, 0);
 	record(lg, EVENT_NOTICE, 2, 0);
 	read_file(file_path, buf, sizeof(buf));
 	assert_int_equal(count_lines(buf), 2);
 	conf_file.path = old_path;
 	conf_file.format = FORMAT_JSON;
-	assert_int_equal(log_reopen(lg, &conf), 0);
+	assert_int_equal(log_reopen(lg, &conf, stderr), 0);
 	record(lg, EVENT_NOTICE, 3, 0);
 	read_file(file_path, buf, sizeof(buf));
 	assert_int_equal(count_lines(buf), 2);
@@ -558,7 +558,7 @@ test_stderr_stuck(void **state)
 	assert_int_equal(dup2(fd[1], STDERR_FILENO), STDERR_FILENO);
 	use(&conf_stderr);
 	alarm(20);
-	struct log *lg = log_open(loop, &conf);
+	struct log *lg = log_open(loop, &conf, stderr);
 	for (unsigned i = 0; i < 100; i++)
 		record(lg, EVENT_NOTICE, i, 500); /* 200 KB; the pipe holds 64 */
 	int flags = fcntl(STDERR_FILENO, F_GETFL);

@@ -117,7 +117,7 @@ setup_with(const char *limits)
 	loop = loop_new();
 	conf = conf_load(conf_path, NULL, 0, stderr);
 	assert_non_null(conf);
-	logs = log_open(loop, conf);
+	logs = log_open(loop, conf, stderr);
 	early = early_new(loop, logs);
 	policies = policies_new();
 	assert_int_equal(policies_add(policies, conf, &in), 0);
