@@ -34,6 +34,7 @@ start(void)
 	struct world_policy p = world_default;
 
 	p.methods = METHOD_BIT(METHOD_NONE) | METHOD_BIT(METHOD_PASSWORD);
+	p.socks4 = true;
 	world_start(&p);
 	p.version = 2;
 	p.only_port = target_port();

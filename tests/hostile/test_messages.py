@@ -37,10 +37,10 @@ def users(g):
 
 
 def open_(p, slot=0, gen=1, version=None, method=0, user=b"", user_len=None, name=b"", asked=TARGET, client=CLIENT,
-          command=CONNECT, length=None):
+          command=CONNECT, claim=b"", socks=5, length=None):
     return message("OPEN", slot, gen, p.version() if version is None else version, method, command, command,
-                   len(user) if user_len is None else user_len, *client, *GATEWAY, *asked, len(name), 0, 5, tail=user + name,
-                   length=length)
+                   len(user) if user_len is None else user_len, *client, *GATEWAY, *asked, len(name), len(claim), socks,
+                   tail=user + name + claim, length=length)
 
 
 def attempt(p, slot=0, gen=1, version=None, rule=PASS, target=TARGET):
@@ -142,6 +142,10 @@ MASTER_CASES = [
     ("an open of an unknown method", lambda p: [open_(p, method=9)], REFUSED),
     ("an open of nobody as password", lambda p: [open_(p, method=1)], REFUSED),
     ("a user without a method", lambda p: [open_(p, user=USER)], REFUSED),
+    ("a user in SOCKS4", after_login(lambda p: open_(p, method=1, user=USER, socks=4)), REFUSED),
+    ("a user in SOCKS4 without a method", lambda p: [open_(p, user=USER, socks=4)], REFUSED),
+    ("a claim in SOCKS5", lambda p: [open_(p, claim=USER)], REFUSED),
+    ("a version of SOCKS that is none", lambda p: [open_(p, socks=6)], REFUSED),
     ("a slot opened twice", twice(open_), REFUSED),
     ("a generation used twice", after_session(close, open_), REFUSED),
     ("a user whom authd never accepted", lambda p: [open_(p, method=1, user=USER)], REFUSED),

@@ -215,7 +215,7 @@ verdict(struct child *w, uint32_t slot, uint32_t gen, const char *user, unsigned
 
 struct open_message {
 	struct msg_open o;
-	char tail[USER_MAX + NAME_MAX_LEN];
+	char tail[USER_MAX + NAME_MAX_LEN + CLAIM_MAX];
 };
 
 static struct open_message
@@ -239,7 +239,8 @@ open_for(uint32_t slot, uint32_t gen, const char *user)
 static bool
 send_open(struct child *w, const struct open_message *p)
 {
-	struct msg m = message(MSG_OPEN, p, sizeof(p->o) + p->o.user_len + p->o.name_len);
+	struct msg m =
+	    message(MSG_OPEN, p, sizeof(p->o) + p->o.user_len + p->o.name_len + p->o.claim_len);
 
 	return sessions_open(sessions, w, &m);
 }
@@ -372,6 +373,9 @@ test_open_is_checked(void **state)
 	BAD(p.o.name_len = 3); /* a name and an address */
 	BAD(p.o.asked.a.family = ADDR_NONE);
 	BAD(p.o.client.a.family = ADDR_NONE);
+	BAD(p.o.socks = 0);
+	BAD(p.o.socks = 3);
+	BAD(p.o.claim_len = 3); /* SOCKS5 has none */
 	p = open_for(3, 1, "");
 	assert_true(send_open(&worker[0], &p));
 	assert_false(send_open(&worker[0], &p)); /* twice */
@@ -382,6 +386,29 @@ test_open_is_checked(void **state)
 	assert_false(sessions_open(sessions, &worker[0], &m));
 	m.len--;
 	assert_true(sessions_open(sessions, &worker[0], &m));
+}
+
+/* What a SOCKS4 client says of itself is told as that, and makes no one of it. */
+static void
+test_claim(void **state)
+{
+	struct open_message p = open_for(1, 1, "");
+
+	(void)state;
+	p.o.socks = 4;
+	p.o.claim_len = 5;
+	memcpy(p.tail, "alice", 5);
+	assert_true(send_open(&worker[0], &p));
+	assert_true(attempt(&worker[0], 1, 1, 1, 1));
+	assert_true(do_close(&worker[0], 1, 1, REASON_CLIENT_CLOSED));
+	assert_int_equal(records("claim=alice"), 2);
+	assert_int_equal(records("socks=4"), 2);
+	assert_int_equal(records("user=alice"), 0);
+	/* Not even where authd has accepted the user for this very session. */
+	assert_true(verdict(&worker[0], 1, 2, "alice", VERDICT_ACCEPT));
+	p = open_for(1, 2, "alice");
+	p.o.socks = 4;
+	assert_false(send_open(&worker[0], &p));
 }
 
 static void
@@ -477,6 +504,7 @@ main(void)
 		TEST(test_user_needs_accept),
 		TEST(test_verdict_on_its_way),
 		TEST(test_open_is_checked),
+		TEST(test_claim),
 		TEST(test_order_of_messages),
 		TEST(test_worker_lost),
 		TEST(test_limits_refuse),

@@ -70,6 +70,7 @@ struct world_policy {
 	bool refuse_source; /* only 192.0.2.0/24 may come */
 	const char *egress; /* NULL: none */
 	uint16_t only_port; /* 0: the pass rule has no port */
+	bool socks4;        /* `socks4 allow` */
 };
 
 static const struct world_policy world_default = { .version = 1,
@@ -113,7 +114,8 @@ world_image(struct world_image *i, const struct world_policy *p)
 		.timeout_half_closed = p->half_closed,
 		.handshakes = p->handshakes,
 		.dns_timeout = 1000,
-		.dns_attempts = 1 };
+		.dns_attempts = 1,
+		.socks4 = p->socks4 };
 	i->rules[RULE_BLOCK_9] = (struct image_rule){
 		.action = RULE_BLOCK, .from = RULE_ANY, .to = RULE_ANY, .ports = LIST(port, 1)
 	};
