@@ -15,7 +15,7 @@
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 _Static_assert(sizeof(struct image_range4) == 8 && sizeof(struct image_range6) == 24 &&
-		   sizeof(struct image_rule) == 72 && sizeof(struct image) % 8 == 0,
+		   sizeof(struct image_rule) == 80 && sizeof(struct image) % 8 == 0,
     "the image has no padding");
 _Static_assert(METHOD_COUNT <= sizeof(((struct image *)0)->prefer), "every method has a place");
 
@@ -107,20 +107,28 @@ tables_ok(const struct image *img)
 }
 
 static bool
+ports_ok(const struct image *img, struct image_list l)
+{
+	if (!list_ok(img, l, sizeof(struct image_ports)))
+		return false;
+	const struct image_ports *p = image_at(img, l);
+	for (uint32_t i = 0; i < l.n; i++) {
+		if (p[i].first > p[i].last)
+			return false;
+	}
+	return true;
+}
+
+static bool
 rule_lists_ok(const struct image *img, const struct image_rule *r)
 {
-	if (!list_ok(img, r->to_names, sizeof(struct image_name)) ||
-	    !list_ok(img, r->ports, sizeof(struct image_ports)) || !strs_ok(img, r->users) ||
-	    !strs_ok(img, r->groups) || !addrs_ok(img, r->egress) || r->egress.n > 2)
+	if (!list_ok(img, r->to_names, sizeof(struct image_name)) || !ports_ok(img, r->ports) ||
+	    !strs_ok(img, r->users) || !strs_ok(img, r->groups) || !addrs_ok(img, r->egress) ||
+	    r->egress.n > 2 || !ports_ok(img, r->bind_ports))
 		return false;
 	const struct image_name *name = image_at(img, r->to_names);
 	for (uint32_t i = 0; i < r->to_names.n; i++) {
 		if (!str_ok(img, name[i].name) || name[i].name.len == 0 || name[i].suffix > 1)
-			return false;
-	}
-	const struct image_ports *ports = image_at(img, r->ports);
-	for (uint32_t i = 0; i < r->ports.n; i++) {
-		if (ports[i].first > ports[i].last)
 			return false;
 	}
 	return true;
@@ -211,6 +219,17 @@ network_ok(const struct image *img)
 	return true;
 }
 
+/* BIND and UDP ASSOCIATE: readers take these without looking. */
+static bool
+serving_ok(const struct image *img)
+{
+	return addrs_ok(img, img->bind_advertise) && img->bind_advertise.n <= 2 &&
+	       addrs_ok(img, img->udp_advertise) && img->udp_advertise.n <= 2 &&
+	       img->bind_ports.first <= img->bind_ports.last &&
+	       img->udp_ports.first <= img->udp_ports.last && img->udp_replies_any <= 1 &&
+	       img->udp_fragments <= 1 && img->socks4 <= 1;
+}
+
 int
 image_check(const void *block, size_t size)
 {
@@ -225,7 +244,8 @@ image_check(const void *block, size_t size)
 		if (img->prefer[i] >= METHOD_COUNT)
 			return -1;
 	}
-	return tables_ok(img) && rules_ok(img) && groups_ok(img) && hosts_ok(img) && network_ok(img)
+	return tables_ok(img) && rules_ok(img) && groups_ok(img) && hosts_ok(img) &&
+		       network_ok(img) && serving_ok(img)
 		   ? 0
 		   : -1;
 }

@@ -80,6 +80,8 @@ struct image_rule {
 	uint32_t timeout_connect;     /* ms; 0: the default's */
 	uint32_t timeout_idle;
 	uint32_t timeout_half_closed;
+	uint32_t timeout_bind;
+	uint32_t timeout_udp;
 };
 
 /* `group web { carol, dave }`: memberships beside those that authd gives. */

@@ -196,6 +196,9 @@ conf_begin(struct conf_parse *ps)
 	STAILQ_INIT(&c->logs);
 	STAILQ_INIT(&c->tables);
 	STAILQ_INIT(&c->rules);
+	c->limit_associations = 1000;
+	c->limit_targets = 256;
+	c->udp_fragments = true;
 }
 
 static void
@@ -236,6 +239,8 @@ conf_defaults(struct conf_parse *ps)
 	t->connect = t->connect != 0 ? t->connect : 15 * 1000;
 	t->idle = t->idle != 0 ? t->idle : 3600 * 1000;
 	t->half_closed = t->half_closed != 0 ? t->half_closed : 120 * 1000;
+	t->bind = t->bind != 0 ? t->bind : 120 * 1000;
+	t->udp = t->udp != 0 ? t->udp : 120 * 1000;
 	if (c->limit_sessions == 0)
 		c->limit_sessions = 20000;
 	if (c->prefer_n == 0) {

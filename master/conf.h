@@ -49,6 +49,7 @@ struct conf_ports {
 	STAILQ_ENTRY(conf_ports) entry;
 	uint16_t first, last;
 };
+STAILQ_HEAD(conf_port_list, conf_ports);
 
 struct conf_timeouts { /* ms; 0: not given */
 	uint32_t handshake, connect, idle, half_closed, bind, udp;
@@ -56,6 +57,11 @@ struct conf_timeouts { /* ms; 0: not given */
 
 struct conf_egress {
 	struct addr v4, v6; /* ADDR_NONE: not given */
+};
+
+/* What clients and peers are told instead of the real address; ADDR_NONE: not given. */
+struct conf_advertise {
+	struct addr v4, v6;
 };
 
 struct conf_rule {
@@ -68,11 +74,11 @@ struct conf_rule {
 	struct conf_table *to;     /* NULL: no addresses in the list */
 	bool to_given, to_any;
 	struct conf_strs to_names; /* as written, normalised; a suffix keeps its leading dot */
-	STAILQ_HEAD(, conf_ports) ports;
+	struct conf_port_list ports;
 	struct conf_strs users, groups;
 	struct conf_timeouts timeouts;
 	struct conf_egress egress;
-	STAILQ_HEAD(, conf_ports) bind_ports; /* `bind port`: instead of `bind ports` */
+	struct conf_port_list bind_ports; /* `bind port`: instead of `bind ports` */
 };
 
 struct conf_group {
@@ -136,11 +142,11 @@ struct conf {
 	bool log_overflow_drop;        /* `log overflow drop`; default: new sessions are refused */
 	struct conf_timeouts timeouts; /* defaults filled in */
 	uint32_t limit_sessions, limit_sessions_per_user; /* 0: none */
-	uint32_t limit_associations;                      /* 0: none; default 1000 */
+	uint32_t limit_associations;                      /* default 1000 */
 	uint32_t limit_targets; /* `limit targets per association`; default 256 */
 	/* BIND and UDP ASSOCIATE */
-	struct conf_ports bind_ports, udp_ports;          /* 0-0: any free one */
-	struct conf_egress bind_advertise, udp_advertise; /* an address a family */
+	struct conf_ports bind_ports, udp_ports; /* 0-0: any free one */
+	struct conf_advertise bind_advertise, udp_advertise;
 	bool udp_replies_any;         /* `udp replies any`; default: connected */
 	bool udp_fragments;           /* default: on */
 	bool socks4;                  /* `socks4 allow`; default: deny */

@@ -42,22 +42,26 @@ static void confyyerror(const CONFYYLTYPE *w, struct conf_parse *ps, const char 
 %token <item> TABLE_NAME "<table>"
 %token NL "the end of the line"
 %token BREAK "a line break"
-%token <item> ANY "any" AUTH "auth" BLOCK "block" CHROOT "chroot" CONNECT "connect"
-%token <item> DIRECTORY "directory" DROP "drop" EGRESS "egress" FACILITY "facility" FILE "file"
-%token <item> FORMAT "format" FREEBIND "freebind" FROM "from" GROUP "group"
+%token <item> ADVERTISE "advertise" ALLOW "allow" ANY "any" ASSOCIATION "association"
+%token <item> ASSOCIATIONS "associations" AUTH "auth" BIND "bind" BLOCK "block" CHROOT "chroot"
+%token <item> CONNECT "connect" CONNECTED "connected" DENY "deny" DIRECTORY "directory"
+%token <item> DROP "drop" EGRESS "egress" FACILITY "facility" FILE "file" FORMAT "format"
+%token <item> FRAGMENTS "fragments" FREEBIND "freebind" FROM "from" GROUP "group"
 %token <item> HALF_CLOSED "half-closed" HANDSHAKE "handshake" IDLE "idle" INCLUDE "include"
 %token <item> JSON "json" LIMIT "limit" LISTEN "listen" LOG "log" LOGFMT "logfmt" NAT64 "nat64"
 %token <item> NONE "none" OFF "off" ON "on" OVERFLOW "overflow" PAM "pam" PASS "pass"
-%token <item> PASSWORD "password" PER "per" PORT "port" PREFER "prefer" PROCESS "process"
-%token <item> REFUSE "refuse" REQUIRE "require" RESOLVER "resolver" RUN "run" SANDBOX "sandbox"
-%token <item> SESSIONS "sessions" SOCKET "socket" STDERR "stderr" SYSLOG "syslog" TABLE "table"
-%token <item> TIMEOUT "timeout" TO "to" TRY "try" UID "uid" UPDATE "update" USER "user"
+%token <item> PASSWORD "password" PER "per" PORT "port" PORTS "ports" PREFER "prefer"
+%token <item> PROCESS "process" REFUSE "refuse" REPLIES "replies" REQUIRE "require"
+%token <item> RESOLVER "resolver" RUN "run" SANDBOX "sandbox" SESSIONS "sessions"
+%token <item> SOCKET "socket" SOCKS4 "socks4" STDERR "stderr" SYSLOG "syslog" TABLE "table"
+%token <item> TARGETS "targets" TIMEOUT "timeout" TO "to" TRY "try" UDP "udp" UID "uid"
+%token <item> UPDATE "update" USER "user"
 %token <item> WORKER "worker" WORKERS "workers"
 
 %type <item> name role layer address target server command method timeout_word
 %type <list> names words word_items address_list address_items targets target_items
 %type <list> servers server_items commands command_items methods method_items prefixes
-%type <number> freebind mode
+%type <number> freebind mode on_off allow_deny
 %type <item> opt_port
 
 %%
@@ -99,6 +103,14 @@ statement
 	| LIMIT limits
 	| SANDBOX layer mode		{ conf_set_sandbox(ps, &@1, $2, (enum layer_mode)$3); }
 	| NAT64 prefixes		{ conf_set_nat64(ps, $2); }
+	| BIND PORTS name		{ conf_set_bind_ports(ps, &@1, $3); }
+	| BIND ADVERTISE names		{ conf_set_bind_advertise(ps, &@1, $3); }
+	| UDP PORTS name		{ conf_set_udp_ports(ps, &@1, $3); }
+	| UDP ADVERTISE names		{ conf_set_udp_advertise(ps, &@1, $3); }
+	| UDP REPLIES CONNECTED		{ conf_set_udp_replies(ps, &@1, false); }
+	| UDP REPLIES ANY		{ conf_set_udp_replies(ps, &@1, true); }
+	| UDP FRAGMENTS on_off		{ conf_set_udp_fragments(ps, &@1, $3 != 0); }
+	| SOCKS4 allow_deny		{ conf_set_socks4(ps, &@1, $2 != 0); }
 	| TABLE TABLE_NAME address_list	{ conf_table_inline(ps, $2, $3); }
 	| TABLE TABLE_NAME FILE name	{ conf_table_file(ps, $2, $4); }
 	;
@@ -187,6 +199,8 @@ server_items
 	;
 
 command	: CONNECT
+	| BIND
+	| UDP
 	;
 commands: command			{ $$ = conf_list(ps, $1); }
 	| commands ',' command		{ STAILQ_INSERT_TAIL($1, $3, entry); $$ = $1; }
@@ -222,6 +236,14 @@ opt_port: %empty			{ $$ = NULL; }
 	;
 freebind: %empty			{ $$ = 0; }
 	| FREEBIND			{ $$ = 1; }
+	;
+
+on_off	: ON				{ $$ = 1; }
+	| OFF				{ $$ = 0; }
+	;
+allow_deny
+	: ALLOW				{ $$ = 1; }
+	| DENY				{ $$ = 0; }
 	;
 
 role	: WORKER
@@ -274,6 +296,8 @@ timeout_word
 	| CONNECT
 	| IDLE
 	| HALF_CLOSED
+	| BIND
+	| UDP
 	;
 
 limits	: limit
@@ -286,8 +310,10 @@ limit_items
 	| limit_items sep error
 	| limit_items error
 	;
-limit	: SESSIONS name			{ conf_set_limit(ps, &@1, false, $2); }
-	| SESSIONS PER USER name	{ conf_set_limit(ps, &@1, true, $4); }
+limit	: SESSIONS name			{ conf_set_limit(ps, ONCE_SESSIONS, &@1, $2); }
+	| SESSIONS PER USER name	{ conf_set_limit(ps, ONCE_SESSIONS_PER_USER, &@1, $4); }
+	| ASSOCIATIONS name		{ conf_set_limit(ps, ONCE_ASSOCIATIONS, &@1, $2); }
+	| TARGETS PER ASSOCIATION name	{ conf_set_limit(ps, ONCE_TARGETS, &@1, $4); }
 	;
 
 layer	: WORD
@@ -301,7 +327,10 @@ mode	: REQUIRE			{ $$ = LAYER_REQUIRE; }
 
 /* --- rules --- */
 
-rule	: action rule_log rule_commands criteria
+/* `bind` right behind the action is the command: without commands, `bind port` stands further on. */
+rule	: action rule_log
+	| action rule_log rule_commands criteria
+	| action rule_log criterion criteria
 	;
 action	: PASS				{ conf_rule_begin(ps, &@1, true); }
 	| BLOCK				{ conf_rule_begin(ps, &@1, false); }
@@ -310,11 +339,14 @@ rule_log: %empty
 	| LOG				{ ps->rule->rule->log = true; }
 	;
 rule_commands
-	: %empty
-	| commands			{ conf_rule_commands(ps, $1); }
+	: commands			{ conf_rule_commands(ps, $1); }
 	;
 criteria: %empty
 	| criteria criterion
+	| criteria BIND PORT words {
+		if (conf_rule_criterion(ps, GIVEN_BIND_PORT, $2))
+			conf_rule_ports(ps, $4, &ps->rule->rule->bind_ports);
+	}
 	;
 criterion
 	: FROM targets {
@@ -327,7 +359,7 @@ criterion
 	}
 	| PORT words {
 		if (conf_rule_criterion(ps, GIVEN_PORT, $1))
-			conf_rule_ports(ps, $2);
+			conf_rule_ports(ps, $2, &ps->rule->rule->ports);
 	}
 	| USER words {
 		if (conf_rule_criterion(ps, GIVEN_USER, $1))
@@ -368,7 +400,8 @@ expected(const yypcontext_t *ctx, struct conf_parse *ps, const struct conf_item 
 	for (int i = 0; i < n; i++) {
 		bool implied = (kinds[i] == YYSYMBOL_STRING && plain) || (kinds[i] == YYSYMBOL_NL && begin);
 
-		if (kinds[i] != YYSYMBOL_YYEOF && kinds[i] != YYSYMBOL_YYerror && !implied)
+		if (kinds[i] != YYSYMBOL_YYEOF && kinds[i] != YYSYMBOL_YYerror && !implied &&
+		    !conf_word_later(yysymbol_name(kinds[i])))
 			kinds[kept++] = kinds[i];
 	}
 	for (int i = 0; i < kept; i++) {

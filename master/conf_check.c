@@ -95,6 +95,35 @@ check_rule_auth(struct conf_parse *ps, const struct conf_rule *r)
 		    "the rule can never match: auth prefer leaves out password, expected password in auth prefer");
 }
 
+/* `bind port` says where the listeners of BIND sessions are that the rule lets pass. */
+static void
+check_rule_bind(struct conf_parse *ps, const struct conf_rule *r)
+{
+	if (STAILQ_EMPTY(&r->bind_ports))
+		return;
+	if (r->action == RULE_BLOCK)
+		conf_error(
+		    ps, &r->where, "bind port stands in a block rule, expected it in a pass rule");
+	else if (r->commands != 0 && (r->commands & COMMAND_BIT(COMMAND_BIND)) == 0)
+		conf_error(ps, &r->where,
+		    "bind port stands in a rule without the command bind, expected bind among its commands");
+}
+
+/* SOCKS4 has no authentication. */
+static void
+check_socks4(struct conf_parse *ps)
+{
+	const struct conf_rule *r;
+
+	if (!ps->conf->socks4)
+		return;
+	STAILQ_FOREACH (r, &ps->conf->rules, entry)
+		if (r->action == RULE_PASS && (r->methods & METHOD_BIT(METHOD_NONE)))
+			return;
+	conf_warn(ps, &ps->once[ONCE_SOCKS4],
+	    "socks4 allow serves no one: no pass rule has auth none, and SOCKS4 has no authentication");
+}
+
 static bool
 matches_all(const struct conf_rule *r)
 {
@@ -111,6 +140,7 @@ check_rules(struct conf_parse *ps)
 
 	STAILQ_FOREACH (r, &ps->conf->rules, entry) {
 		check_rule_auth(ps, r);
+		check_rule_bind(ps, r);
 		if (wall != NULL)
 			conf_warn(ps, &r->where,
 			    "the rule is never reached: %s:%u blocks everything before it",
@@ -139,12 +169,14 @@ check_times(struct conf_parse *ps)
 	size_t n = 0, k = 0, distinct = 0;
 
 	STAILQ_FOREACH (r, &ps->conf->rules, entry)
-		n += 3;
+		n += 5;
 	uint32_t *all = conf_alloc(ps, (n + 1) * sizeof(*all));
 	STAILQ_FOREACH (r, &ps->conf->rules, entry) {
 		all[k++] = r->timeouts.connect;
 		all[k++] = r->timeouts.idle;
 		all[k++] = r->timeouts.half_closed;
+		all[k++] = r->timeouts.bind;
+		all[k++] = r->timeouts.udp;
 	}
 	qsort(all, n, sizeof(*all), time_order);
 	for (k = 0; k < n; k++)
@@ -183,6 +215,7 @@ conf_check(struct conf_parse *ps)
 		    "no listen statement, expected at least one listen on ADDRESS port N");
 	check_auth(ps);
 	check_rules(ps);
+	check_socks4(ps);
 	check_times(ps);
 	conf_process_finish(ps);
 	if (c->limit_sessions_per_user > c->limit_sessions)

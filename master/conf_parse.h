@@ -22,11 +22,13 @@
 	(64u << 20)      /* octets of one file: far above any that a person or a list has */
 #define CONF_NEST_MAX 16 /* includes inside includes, macros inside macros */
 
-#define CONF_WORKERS_MAX  256u        /* more than any machine has use for */
-#define CONF_SESSIONS_MAX 1000000u    /* a session holds two descriptors */
-#define CONF_TIME_MIN     100u        /* ms: below it a slow machine would time itself out */
-#define CONF_BRIEF_MAX    600000u     /* ms, ten minutes: handshake, connect */
-#define CONF_LONG_MAX     2592000000u /* ms, thirty days: idle, half-closed; below 2^32 */
+#define CONF_WORKERS_MAX  256u     /* more than any machine has use for */
+#define CONF_SESSIONS_MAX 1000000u /* a session holds two descriptors */
+#define CONF_TARGETS_MAX  65535u   /* of one association, whose datagrams have so many ports */
+#define CONF_PORT_MIN     1024u    /* of `bind ports` and `udp ports`: below, a rule must say so */
+#define CONF_TIME_MIN     100u     /* ms: below it a slow machine would time itself out */
+#define CONF_BRIEF_MAX    600000u  /* ms, ten minutes: handshake, connect */
+#define CONF_LONG_MAX     2592000000u /* ms, thirty days: all others; below 2^32 */
 #define CONF_UPDATE_MAX   86400000u   /* ms, a day */
 #define CONF_RULE_TIMES                                                                           \
 	1000u                 /* distinct lengths in rules; DEADLINE_CLASSES with room for others \
@@ -75,6 +77,7 @@ enum conf_criterion {
 	GIVEN_GROUP,
 	GIVEN_AUTH,
 	GIVEN_EGRESS,
+	GIVEN_BIND_PORT,
 };
 
 /* Statements that may stand once. */
@@ -94,6 +97,17 @@ enum conf_once {
 	ONCE_CONNECT,
 	ONCE_IDLE,
 	ONCE_HALF_CLOSED,
+	ONCE_BIND,
+	ONCE_UDP,
+	ONCE_ASSOCIATIONS,
+	ONCE_TARGETS,
+	ONCE_BIND_PORTS,
+	ONCE_BIND_ADVERTISE,
+	ONCE_UDP_PORTS,
+	ONCE_UDP_ADVERTISE,
+	ONCE_UDP_REPLIES,
+	ONCE_UDP_FRAGMENTS,
+	ONCE_SOCKS4,
 	ONCE_COUNT
 };
 
@@ -180,6 +194,8 @@ bool conf_port_range(
     struct conf_parse *ps, const struct conf_item *it, uint16_t *first, uint16_t *last);
 bool conf_address(
     struct conf_parse *ps, const struct conf_item *it, const char *what, struct addr *out);
+/* One host's address, in its usual spelling. */
+bool conf_unicast(const struct addr *a);
 bool conf_prefix(struct conf_parse *ps, const struct conf_item *it, struct prefix *out);
 /* A text without NUL, 1 to max octets. */
 const char *conf_text(
@@ -211,12 +227,26 @@ void conf_set_auth_pam(
 void conf_set_prefer(struct conf_parse *ps, const struct conf_where *w, struct conf_items *methods);
 void conf_set_group(struct conf_parse *ps, const struct conf_where *w, const struct conf_item *name,
     struct conf_items *users);
-void conf_set_limit(
-    struct conf_parse *ps, const struct conf_where *w, bool per_user, const struct conf_item *n);
+void conf_set_limit(struct conf_parse *ps, enum conf_once which, const struct conf_where *w,
+    const struct conf_item *n);
 void conf_set_timeout(
     struct conf_parse *ps, const struct conf_item *which, const struct conf_item *time);
 void conf_set_sandbox(struct conf_parse *ps, const struct conf_where *w,
     const struct conf_item *layer, enum layer_mode mode);
+
+/* --- conf_socks.c: BIND, UDP ASSOCIATE, SOCKS4 --- */
+
+void conf_set_bind_ports(
+    struct conf_parse *ps, const struct conf_where *w, const struct conf_item *range);
+void conf_set_bind_advertise(
+    struct conf_parse *ps, const struct conf_where *w, struct conf_items *addrs);
+void conf_set_udp_ports(
+    struct conf_parse *ps, const struct conf_where *w, const struct conf_item *range);
+void conf_set_udp_advertise(
+    struct conf_parse *ps, const struct conf_where *w, struct conf_items *addrs);
+void conf_set_udp_replies(struct conf_parse *ps, const struct conf_where *w, bool any);
+void conf_set_udp_fragments(struct conf_parse *ps, const struct conf_where *w, bool on);
+void conf_set_socks4(struct conf_parse *ps, const struct conf_where *w, bool allow);
 
 /* --- conf_log.c --- */
 
@@ -264,7 +294,7 @@ void conf_rule_begin(struct conf_parse *ps, const struct conf_where *w, bool pas
 bool conf_rule_criterion(
     struct conf_parse *ps, enum conf_criterion g, const struct conf_item *word);
 void conf_rule_commands(struct conf_parse *ps, struct conf_items *l);
-void conf_rule_ports(struct conf_parse *ps, struct conf_items *l);
+void conf_rule_ports(struct conf_parse *ps, struct conf_items *l, struct conf_port_list *out);
 void conf_rule_methods(struct conf_parse *ps, struct conf_items *l);
 void conf_rule_end(struct conf_parse *ps);
 /* After a syntax error: what was read of the rule is still checked. */

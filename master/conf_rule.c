@@ -19,6 +19,7 @@ conf_rule_begin(struct conf_parse *ps, const struct conf_where *w, bool pass)
 	STAILQ_INIT(&r->ports);
 	STAILQ_INIT(&r->users);
 	STAILQ_INIT(&r->groups);
+	STAILQ_INIT(&r->bind_ports);
 	STAILQ_INIT(&src->from);
 	STAILQ_INIT(&src->to);
 	src->rule = r;
@@ -40,20 +41,24 @@ conf_rule_criterion(struct conf_parse *ps, enum conf_criterion g, const struct c
 void
 conf_rule_commands(struct conf_parse *ps, struct conf_items *l)
 {
+	struct conf_rule *r = ps->rule->rule;
 	const struct conf_item *it;
 
 	STAILQ_FOREACH (it, l, entry) {
-		if (ps->rule->rule->commands & COMMAND_BIT(COMMAND_CONNECT))
+		unsigned bit = COMMAND_BIT(it->token == T_CONNECT ? COMMAND_CONNECT
+					   : it->token == T_BIND  ? COMMAND_BIND
+								  : COMMAND_UDP);
+
+		if (r->commands & bit)
 			conf_error(ps, &it->where,
 			    "command %s stands twice in a rule, expected it once", it->s);
-		ps->rule->rule->commands |= COMMAND_BIT(COMMAND_CONNECT);
+		r->commands |= (uint8_t)bit;
 	}
 }
 
 void
-conf_rule_ports(struct conf_parse *ps, struct conf_items *l)
+conf_rule_ports(struct conf_parse *ps, struct conf_items *l, struct conf_port_list *out)
 {
-	struct conf_rule *r = ps->rule->rule;
 	const struct conf_item *it;
 	struct conf_ports *p;
 	uint16_t first, last;
@@ -61,14 +66,14 @@ conf_rule_ports(struct conf_parse *ps, struct conf_items *l)
 	STAILQ_FOREACH (it, l, entry) {
 		if (!conf_port_range(ps, it, &first, &last))
 			continue;
-		STAILQ_FOREACH (p, &r->ports, entry)
+		STAILQ_FOREACH (p, out, entry)
 			if (p->first == first && p->last == last)
 				conf_error(ps, &it->where,
 				    "port %s stands twice in the list, expected it once", it->s);
 		p = conf_alloc(ps, sizeof(*p));
 		p->first = first;
 		p->last = last;
-		STAILQ_INSERT_TAIL(&r->ports, p, entry);
+		STAILQ_INSERT_TAIL(out, p, entry);
 	}
 }
 

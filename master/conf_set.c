@@ -94,17 +94,13 @@ conf_set_egress(struct conf_parse *ps, struct conf_items *addrs, struct conf_egr
 {
 	const struct conf_item *it;
 	struct addr a;
-	uint8_t plen;
 
 	STAILQ_FOREACH (it, addrs, entry) {
 		if (!conf_address(ps, it, "egress from", &a))
 			continue;
-		struct addr canon = addr_canon(&a, NULL, 0);
-		enum addr_special special = addr_special(&canon, &plen);
 		struct addr *slot = a.family == ADDR_V4 ? &out->v4 : &out->v6;
 
-		if (addr_cmp(&a, &canon) != 0 || special == ADDR_MULTICAST ||
-		    special == ADDR_BROADCAST || special == ADDR_THIS_HOST)
+		if (!conf_unicast(&a))
 			conf_error(ps, &it->where,
 			    "%s is no address to go out from, expected one of this machine's",
 			    it->s);
@@ -251,42 +247,62 @@ conf_set_group(struct conf_parse *ps, const struct conf_where *w, const struct c
 }
 
 void
-conf_set_limit(
-    struct conf_parse *ps, const struct conf_where *w, bool per_user, const struct conf_item *n)
+conf_set_limit(struct conf_parse *ps, enum conf_once which, const struct conf_where *w,
+    const struct conf_item *n)
 {
-	enum conf_once once = per_user ? ONCE_SESSIONS_PER_USER : ONCE_SESSIONS;
-	const char *what = per_user ? "limit sessions per user" : "limit sessions";
+	struct conf *c = ps->conf;
+	const struct {
+		enum conf_once which;
+		const char *statement, *what;
+		uint32_t max, *out;
+	} limits[] = {
+		{ ONCE_SESSIONS, "limit sessions", "limit of sessions", CONF_SESSIONS_MAX,
+		    &c->limit_sessions },
+		{ ONCE_SESSIONS_PER_USER, "limit sessions per user", "limit of sessions per user",
+		    CONF_SESSIONS_MAX, &c->limit_sessions_per_user },
+		{ ONCE_ASSOCIATIONS, "limit associations", "limit of associations",
+		    CONF_SESSIONS_MAX, &c->limit_associations },
+		{ ONCE_TARGETS, "limit targets per association", "limit of targets per association",
+		    CONF_TARGETS_MAX, &c->limit_targets },
+	};
 
-	conf_once(ps, once, w, what);
-	conf_number(ps, n, per_user ? "limit of sessions per user" : "limit of sessions", 1,
-	    CONF_SESSIONS_MAX,
-	    per_user ? &ps->conf->limit_sessions_per_user : &ps->conf->limit_sessions);
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+		if (limits[i].which == which) {
+			conf_once(ps, which, w, limits[i].statement);
+			conf_number(ps, n, limits[i].what, 1, limits[i].max, limits[i].out);
+		}
 }
 
 void
 conf_set_timeout(struct conf_parse *ps, const struct conf_item *which, const struct conf_item *time)
 {
 	struct conf_timeouts *t = ps->timeouts;
-	bool brief = which->token == T_HANDSHAKE || which->token == T_CONNECT;
+	const struct {
+		int token;
+		enum conf_once once;
+		uint32_t max, *out;
+	} kinds[] = {
+		{ T_HANDSHAKE, ONCE_HANDSHAKE, CONF_BRIEF_MAX, &t->handshake },
+		{ T_CONNECT, ONCE_CONNECT, CONF_BRIEF_MAX, &t->connect },
+		{ T_IDLE, ONCE_IDLE, CONF_LONG_MAX, &t->idle },
+		{ T_HALF_CLOSED, ONCE_HALF_CLOSED, CONF_LONG_MAX, &t->half_closed },
+		{ T_BIND, ONCE_BIND, CONF_LONG_MAX, &t->bind },
+		{ T_UDP, ONCE_UDP, CONF_LONG_MAX, &t->udp },
+	};
 	bool general = t == &ps->conf->timeouts;
-	enum conf_once once = which->token == T_HANDSHAKE ? ONCE_HANDSHAKE
-			      : which->token == T_CONNECT ? ONCE_CONNECT
-			      : which->token == T_IDLE    ? ONCE_IDLE
-							  : ONCE_HALF_CLOSED;
-	uint32_t *out = which->token == T_HANDSHAKE ? &t->handshake
-			: which->token == T_CONNECT ? &t->connect
-			: which->token == T_IDLE    ? &t->idle
-						    : &t->half_closed;
+	size_t k = 0;
 
+	while (kinds[k].token != which->token)
+		k++;
 	if (!general && which->token == T_HANDSHAKE)
 		conf_error(ps, &which->where,
 		    "timeout handshake stands in a rule, expected it outside: a rule is met behind the handshake");
-	else if (!general && *out != 0)
+	else if (!general && *kinds[k].out != 0)
 		conf_error(ps, &which->where, "timeout %s stands twice in a rule, expected it once",
 		    which->s);
 	else if (general)
-		conf_once(ps, once, &which->where, which->s);
-	conf_time(ps, time, which->s, CONF_TIME_MIN, brief ? CONF_BRIEF_MAX : CONF_LONG_MAX, out);
+		conf_once(ps, kinds[k].once, &which->where, which->s);
+	conf_time(ps, time, which->s, CONF_TIME_MIN, kinds[k].max, kinds[k].out);
 }
 
 void

@@ -126,6 +126,17 @@ conf_address(struct conf_parse *ps, const struct conf_item *it, const char *what
 }
 
 bool
+conf_unicast(const struct addr *a)
+{
+	struct addr canon = addr_canon(a, NULL, 0);
+	uint8_t plen;
+	enum addr_special special = addr_special(&canon, &plen);
+
+	return addr_cmp(a, &canon) == 0 && special != ADDR_MULTICAST && special != ADDR_BROADCAST &&
+	       special != ADDR_THIS_HOST;
+}
+
+bool
 conf_prefix(struct conf_parse *ps, const struct conf_item *it, struct prefix *out)
 {
 	char text[ADDR_TEXT];

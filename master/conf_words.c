@@ -10,17 +10,25 @@ static const struct {
 	int token;
 	bool begins; /* a statement */
 } words[] = {
+	{ "advertise", T_ADVERTISE, false },
+	{ "allow", T_ALLOW, false },
 	{ "any", T_ANY, false },
+	{ "association", T_ASSOCIATION, false },
+	{ "associations", T_ASSOCIATIONS, false },
 	{ "auth", T_AUTH, true },
+	{ "bind", T_BIND, false }, /* nor does udp: both stand in lists too */
 	{ "block", T_BLOCK, true },
 	{ "chroot", T_CHROOT, false },
 	{ "connect", T_CONNECT, false },
+	{ "connected", T_CONNECTED, false },
+	{ "deny", T_DENY, false },
 	{ "directory", T_DIRECTORY, false },
 	{ "drop", T_DROP, false },
 	{ "egress", T_EGRESS, true },
 	{ "facility", T_FACILITY, false },
 	{ "file", T_FILE, false },
 	{ "format", T_FORMAT, false },
+	{ "fragments", T_FRAGMENTS, false },
 	{ "freebind", T_FREEBIND, false },
 	{ "from", T_FROM, false },
 	{ "group", T_GROUP, true },
@@ -43,21 +51,26 @@ static const struct {
 	{ "password", T_PASSWORD, false },
 	{ "per", T_PER, false },
 	{ "port", T_PORT, false },
+	{ "ports", T_PORTS, false },
 	{ "prefer", T_PREFER, false },
 	{ "process", T_PROCESS, true },
 	{ "refuse", T_REFUSE, false },
+	{ "replies", T_REPLIES, false },
 	{ "require", T_REQUIRE, false },
 	{ "resolver", T_RESOLVER, true },
 	{ "run", T_RUN, true },
 	{ "sandbox", T_SANDBOX, true },
 	{ "sessions", T_SESSIONS, false },
 	{ "socket", T_SOCKET, false },
+	{ "socks4", T_SOCKS4, true },
 	{ "stderr", T_STDERR, false },
 	{ "syslog", T_SYSLOG, false },
 	{ "table", T_TABLE, true },
+	{ "targets", T_TARGETS, false },
 	{ "timeout", T_TIMEOUT, true },
 	{ "to", T_TO, false },
 	{ "try", T_TRY, false },
+	{ "udp", T_UDP, false },
 	{ "uid", T_UID, false },
 	{ "update", T_UPDATE, false },
 	{ "user", T_USER, false },
@@ -66,11 +79,17 @@ static const struct {
 };
 #define NWORDS (sizeof(words) / sizeof(words[0]))
 
-/* Words of the language as a whole whose features this version does not have. */
-static const char *const later[] = { "acceptor", "bandwidth", "bind", "confidentiality", "device",
-	"guard", "gssapi", "initiator", "integrity", "keytab", "mark", "ports", "protection",
-	"quota", "quotas", "rate", "service", "socks4", "socks4a", "socks5", "strict", "udp",
-	"upstream", "via" };
+/* Words of the language as a whole whose features this version does not have. Those that the
+ * grammar knows already are refused all the same while they stand here. */
+static const char *const later[] = { "acceptor", "bandwidth", "confidentiality", "device", "guard",
+	"gssapi", "initiator", "integrity", "keytab", "mark", "protection", "quota", "quotas",
+	"rate", "service", "socks4a", "socks5", "strict", "upstream", "via",
+	/* BIND */
+	"bind",
+	/* UDP ASSOCIATE */
+	"association", "associations", "targets", "udp",
+	/* SOCKS4 and 4a */
+	"socks4" };
 
 bool
 conf_word_later(const char *word)
@@ -86,7 +105,8 @@ conf_word(const char *s, size_t len, bool *begins)
 {
 	*begins = false;
 	for (size_t i = 0; i < NWORDS; i++)
-		if (strlen(words[i].word) == len && memcmp(words[i].word, s, len) == 0) {
+		if (strlen(words[i].word) == len && memcmp(words[i].word, s, len) == 0 &&
+		    !conf_word_later(words[i].word)) {
 			*begins = words[i].begins;
 			return words[i].token;
 		}

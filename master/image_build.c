@@ -116,17 +116,30 @@ put_strs(struct blob *b, const struct conf_strs *strs)
 	return l;
 }
 
+/* Those of two addresses that were given. */
 static struct image_list
-put_egress(struct blob *b, const struct conf_egress *e)
+put_pair(struct blob *b, const struct addr *v4, const struct addr *v6)
 {
 	struct addr out[2];
 	size_t n = 0;
 
-	if (e->v4.family != ADDR_NONE)
-		out[n++] = e->v4;
-	if (e->v6.family != ADDR_NONE)
-		out[n++] = e->v6;
+	if (v4->family != ADDR_NONE)
+		out[n++] = *v4;
+	if (v6->family != ADDR_NONE)
+		out[n++] = *v6;
 	return blob_list(b, out, n, sizeof(out[0]));
+}
+
+static struct image_list
+put_egress(struct blob *b, const struct conf_egress *e)
+{
+	return put_pair(b, &e->v4, &e->v6);
+}
+
+static struct image_list
+put_advertise(struct blob *b, const struct conf_advertise *a)
+{
+	return put_pair(b, &a->v4, &a->v6);
 }
 
 /* A suffix is stored without its leading dot. A name that is none is a fault of the caller. */
@@ -159,18 +172,18 @@ put_names(struct blob *b, const struct conf_strs *names)
 }
 
 static struct image_list
-put_ports(struct blob *b, const struct conf_rule *r)
+put_ports(struct blob *b, const struct conf_port_list *ports)
 {
 	const struct conf_ports *p;
 	struct image_list l = { 0 };
 	size_t n;
 
-	STAILQ_COUNT(n, p, &r->ports, entry);
+	STAILQ_COUNT(n, p, ports, entry);
 	struct image_ports *out = scratch(b, n, sizeof(*out));
 	if (out == NULL)
 		return l;
 	n = 0;
-	STAILQ_FOREACH (p, &r->ports, entry)
+	STAILQ_FOREACH (p, ports, entry)
 		out[n++] = (struct image_ports){ .first = p->first, .last = p->last };
 	l = blob_list(b, out, n, sizeof(*out));
 	free(out);
@@ -248,13 +261,16 @@ put_rules(struct blob *b, const struct conf *c)
 			.from = r->from != NULL ? r->from->index : RULE_ANY,
 			.to = rule_to(r, &extra),
 			.to_names = put_names(b, &r->to_names),
-			.ports = put_ports(b, r),
+			.ports = put_ports(b, &r->ports),
 			.users = put_strs(b, &r->users),
 			.groups = put_strs(b, &r->groups),
 			.egress = put_egress(b, &r->egress),
 			.timeout_connect = r->timeouts.connect,
 			.timeout_idle = r->timeouts.idle,
+			.bind_ports = put_ports(b, &r->bind_ports),
 			.timeout_half_closed = r->timeouts.half_closed,
+			.timeout_bind = r->timeouts.bind,
+			.timeout_udp = r->timeouts.udp,
 		};
 	}
 	l = blob_list(b, out, n, sizeof(*out));
@@ -424,6 +440,14 @@ put_settings(struct image *img, const struct conf *c, unsigned workers)
 	img->timeout_connect = c->timeouts.connect;
 	img->timeout_idle = c->timeouts.idle;
 	img->timeout_half_closed = c->timeouts.half_closed;
+	img->timeout_bind = c->timeouts.bind;
+	img->timeout_udp = c->timeouts.udp;
+	img->bind_ports = (struct image_ports){ c->bind_ports.first, c->bind_ports.last };
+	img->udp_ports = (struct image_ports){ c->udp_ports.first, c->udp_ports.last };
+	img->udp_targets = c->limit_targets;
+	img->udp_replies_any = c->udp_replies_any;
+	img->udp_fragments = c->udp_fragments;
+	img->socks4 = c->socks4;
 	img->handshakes = share > HANDSHAKES_MIN ? share : HANDSHAKES_MIN;
 }
 
@@ -445,6 +469,8 @@ image_build(const struct conf *c, const struct image_inputs *in, uint32_t versio
 	img.nat64 = put_nat64(&b, c);
 	img.own = put_own(&b, in, img.nat64);
 	img.egress = put_egress(&b, &c->egress);
+	img.bind_advertise = put_advertise(&b, &c->bind_advertise);
+	img.udp_advertise = put_advertise(&b, &c->udp_advertise);
 	if (b.error != 0)
 		goto fail;
 	img.size = (uint32_t)b.len;

@@ -86,6 +86,9 @@ check_sound(const struct conf *c)
 		STAILQ_FOREACH (p, &r->ports, entry)
 			if (p->first == 0 || p->first > p->last)
 				abort();
+		STAILQ_FOREACH (p, &r->bind_ports, entry)
+			if (p->first == 0 || p->first > p->last)
+				abort();
 	}
 }
 

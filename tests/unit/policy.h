@@ -140,6 +140,7 @@ policy_rule(struct policy *p, enum rule_action action, char **save)
 	STAILQ_INIT(&r->ports);
 	STAILQ_INIT(&r->users);
 	STAILQ_INIT(&r->groups);
+	STAILQ_INIT(&r->bind_ports);
 	STAILQ_INSERT_TAIL(&p->conf.rules, r, entry);
 	while ((word = strtok_r(NULL, " \t,{}", save)) != NULL) {
 		if (strcmp(word, "connect") == 0)

@@ -57,6 +57,10 @@ put_times(FILE *f, const struct conf_timeouts *t)
 		fprintf(f, " idle=%u", t->idle);
 	if (t->half_closed != 0)
 		fprintf(f, " half-closed=%u", t->half_closed);
+	if (t->bind != 0)
+		fprintf(f, " bind=%u", t->bind);
+	if (t->udp != 0)
+		fprintf(f, " udp=%u", t->udp);
 }
 
 static void
@@ -84,6 +88,8 @@ put_rule(FILE *f, const struct conf_rule *r)
 	put_strs(f, "group", &r->groups);
 	put_times(f, &r->timeouts);
 	put_egress(f, &r->egress);
+	STAILQ_FOREACH (p, &r->bind_ports, entry)
+		fprintf(f, " bind-port=%u-%u", p->first, p->last);
 	fputc('\n', f);
 }
 
@@ -124,6 +130,19 @@ put_lists(FILE *f, const struct conf *c)
 	}
 }
 
+static void
+put_serving(FILE *f, const char *what, const struct conf_ports *p, const struct conf_advertise *a)
+{
+	char text[ADDR_TEXT];
+
+	fprintf(f, "%s ports %u-%u advertise", what, p->first, p->last);
+	if (a->v4.family != ADDR_NONE)
+		fprintf(f, " %s", addr_format(&a->v4, text, sizeof(text)));
+	if (a->v6.family != ADDR_NONE)
+		fprintf(f, " %s", addr_format(&a->v6, text, sizeof(text)));
+	fputc('\n', f);
+}
+
 static char *
 describe(const struct conf *c)
 {
@@ -152,6 +171,11 @@ describe(const struct conf *c)
 			fprintf(f, "process %s %u %u %s\n", role_name((enum role)i),
 			    c->process[i].uid, c->process[i].gid,
 			    c->process[i].chroot != NULL ? c->process[i].chroot : "-");
+	put_serving(f, "bind", &c->bind_ports, &c->bind_advertise);
+	put_serving(f, "udp", &c->udp_ports, &c->udp_advertise);
+	fprintf(f, "udp replies %s fragments %s limits %u %u\nsocks4 %s\n",
+	    c->udp_replies_any ? "any" : "connected", c->udp_fragments ? "on" : "off",
+	    c->limit_associations, c->limit_targets, c->socks4 ? "allow" : "deny");
 	put_lists(f, c);
 	STAILQ_FOREACH (r, &c->rules, entry)
 		put_rule(f, r);
@@ -215,7 +239,7 @@ static const struct {
 	{ "auth prefer { none }", "prefer none", false },
 	{ "group web { carol, \"dave e\"\n\"\\x00\\xff\" }",
 	    "group web: user=carol user=dave%20e user=%00%ff", false },
-	{ "group mark { via, guard }", "group mark: user=via user=guard", false },
+	{ "group quota { via, guard }", "group quota: user=via user=guard", false },
 	{ "group \"log\" alice", "group log: user=alice", false },
 	/* log */
 	{ "log syslog facility local3 socket \"/dev/other\" format json",
@@ -226,9 +250,11 @@ static const struct {
 	{ "log overflow refuse", "overflow refuse", false },
 	/* timeout, limit */
 	{ "timeout { handshake 100ms, connect 10m\nidle 30d, half-closed 2h }",
-	    "times handshake=100 connect=600000 idle=2592000000 half-closed=7200000", false },
+	    "times handshake=100 connect=600000 idle=2592000000 half-closed=7200000 bind=120000 udp=120000",
+	    false },
 	{ "timeout idle 5m\ntimeout connect 3s",
-	    "times handshake=30000 connect=3000 idle=300000 half-closed=120000", false },
+	    "times handshake=30000 connect=3000 idle=300000 half-closed=120000 bind=120000 udp=120000",
+	    false },
 	{ "limit { sessions 500, sessions per user 20 }", "limits 500 20", false },
 	{ "limit sessions per user 7\nlimit sessions 1000000", "limits 1000000 7", false },
 	/* process, sandbox */
@@ -288,6 +314,39 @@ static const struct {
 	{ "pass auth none timeout { connect 1s, idle 2s, half-closed 3s } egress from 192.0.2.1",
 	    "rule 2 pass commands=0 methods=1 connect=1000 idle=2000 half-closed=3000 egress=192.0.2.1",
 	    false },
+#if BIND_ON
+	{ "bind ports 40000-40999\nbind advertise 198.51.100.1, 2001:db8::1",
+	    "bind ports 40000-40999 advertise 198.51.100.1 2001:db8::1", false },
+	{ "bind ports 1024\nbind advertise { 127.0.0.1 }",
+	    "bind ports 1024-1024 advertise 127.0.0.1", false },
+	{ "timeout {\nbind 5s\n}",
+	    "times handshake=30000 connect=15000 idle=3600000 half-closed=120000 bind=5000 udp=120000",
+	    false },
+	{ "pass bind port 20 auth none", "rule 2 pass commands=4 methods=1 port=20-20", false },
+	{ "pass bind bind port 20 auth none", "rule 2 pass commands=4 methods=1 bind-port=20-20",
+	    false },
+	{ "pass {\nconnect\nbind\n} port 7 bind port { 20, 1024-65535 } auth none timeout bind 9s",
+	    "rule 2 pass commands=6 methods=1 port=7-7 bind=9000 bind-port=20-20 bind-port=1024-65535",
+	    false },
+	{ "pass auth none bind port 1-9", "rule 2 pass commands=0 methods=1 bind-port=1-9", false },
+#endif
+#if UDP_ON
+	{ "udp ports 50000-50999\nudp advertise 2001:db8::1, 198.51.100.1",
+	    "udp ports 50000-50999 advertise 198.51.100.1 2001:db8::1", false },
+	{ "udp replies any\nudp fragments off\nlimit { associations 7\ntargets per association 9 }",
+	    "udp replies any fragments off limits 7 9", false },
+	{ "udp replies connected\nudp fragments on\nlimit associations 1000000",
+	    "udp replies connected fragments on limits 1000000 256", false },
+	{ "timeout {\nudp 5s\n}",
+	    "times handshake=30000 connect=15000 idle=3600000 half-closed=120000 bind=120000 udp=5000",
+	    false },
+	{ "pass connect, udp to any port 53 auth none timeout { udp 10s }",
+	    "rule 2 pass commands=a methods=1 to=any port=53-53 udp=10000", false },
+#endif
+#if SOCKS4_ON
+	{ "socks4 allow\npass auth none", "socks4 allow", false },
+	{ "socks4 deny", "socks4 deny", false },
+#endif
 	/* the lexer */
 	{ "# pass\nworkers \\\n 3 # a comment", "workers 3", false },
 	{ "workers\t3\r\nlimit sessions 9\r", "workers 3\nlimits 9 0", false },
@@ -335,7 +394,9 @@ defaults(void **state)
 	have = describe(c);
 	assert_lines("defaults", have,
 	    "workers 0\nusers -\npam -\nprefer password none\negress:\nlimits 20000 0\nupdate 0\n"
-	    "overflow refuse\ntimes handshake=30000 connect=15000 idle=3600000 half-closed=120000\n"
+	    "overflow refuse\ntimes handshake=30000 connect=15000 idle=3600000 half-closed=120000 "
+	    "bind=120000 udp=120000\nbind ports 0-0 advertise\nudp ports 0-0 advertise\n"
+	    "udp replies connected fragments on limits 1000 256\nsocks4 deny\n"
 	    "log syslog logfmt facility=3 -\nsandbox mdwe 1\nsandbox landlock 1\n"
 	    "sandbox landlock-net 1\nsandbox landlock-scope 1");
 	assert_lines("defaults", have,

@@ -4,10 +4,27 @@
  */
 #include "tests/unit/conf_text.h"
 
-#define STATEMENTS                                                                                      \
-	"NAME = VALUE, auth, block, egress, group, include, limit, listen, log, nat64, pass, process, " \
-	"resolver, run, sandbox, table, timeout or workers"
-#define CRITERIA "auth, egress, from, group, port, timeout, to or user"
+#if BIND_ON
+#define BIND "bind, "
+#else
+#define BIND ""
+#endif
+#if UDP_ON
+#define UDP    ", udp"
+#define LIMITS "associations, sessions, targets"
+#else
+#define UDP    ""
+#define LIMITS "sessions"
+#endif
+#if SOCKS4_ON
+#define SOCKS4 "socks4, "
+#else
+#define SOCKS4 ""
+#endif
+#define STATEMENTS                                                                               \
+	"NAME = VALUE, auth, " BIND "block, egress, group, include, limit, listen, log, nat64, " \
+	"pass, process, resolver, run, sandbox, " SOCKS4 "table, timeout" UDP " or workers"
+#define CRITERIA "auth, " BIND "egress, from, group, port, timeout, to or user"
 
 /* The text stands behind a first line "listen on 127.0.0.1". */
 static const struct {
@@ -18,8 +35,9 @@ static const struct {
 	{ "lisen on 10.0.0.1",
 	    "c.conf:2: unknown word \"lisen\", expected " STATEMENTS "; did you mean listen?" },
 	{ "pass conect from any",
-	    "c.conf:2: unknown word \"conect\", expected the end of the line, auth, connect, egress, from, "
-	    "group, log, port, timeout, to, user or '{'; did you mean connect?" },
+	    "c.conf:2: unknown word \"conect\", expected the end of the line, auth, " BIND
+	    "connect, egress, from, group, log, port, timeout, to" UDP
+	    ", user or '{'; did you mean connect?" },
 	{ "workers 4 5", "c.conf:2: unexpected \"5\", expected the end of the line" },
 	{ "workers", "c.conf:2: the line ends too early, expected a name or value" },
 	{ "workers from", "c.conf:2: unexpected \"from\", expected a name or value" },
@@ -31,22 +49,34 @@ static const struct {
 	    "c.conf:2: \"gssapi\" is not in this version, expected password or prefer" },
 	{ "auth prefer gssapi, none",
 	    "c.conf:2: \"gssapi\" is not in this version, expected none, password or '{'" },
+#if !UDP_ON && !BIND_ON
 	{ "pass connect, udp auth none",
 	    "c.conf:2: \"udp\" is not in this version, expected connect" },
 	{ "pass { connect, bind } auth none",
 	    "c.conf:2: \"bind\" is not in this version, expected a line break, connect or '}'" },
+	{ "limit associations 3",
+	    "c.conf:2: \"associations\" is not in this version, expected sessions or '{'" },
+	{ "timeout bind 3s", "c.conf:2: \"bind\" is not in this version, expected connect, "
+			     "half-closed, handshake, idle or '{'" },
+	{ "pass auth none bind port 20", "c.conf:2: \"bind\" is not in this version, expected the "
+					 "end of the line, auth, egress, from, group, port, "
+					 "timeout, to, user or ','" },
+	{ "bind ports 1-2", "c.conf:2: \"bind\" is not in this version, expected " STATEMENTS },
+#endif
+#if !SOCKS4_ON
+	{ "socks4 allow", "c.conf:2: \"socks4\" is not in this version, expected " STATEMENTS },
+#endif
 	{ "pass auth none via hq",
 	    "c.conf:2: \"via\" is not in this version, expected the end of the line, "
-	    "auth, egress, from, group, port, timeout, to, user or ','" },
+	    "auth, " BIND "egress, from, group, port, timeout, to, user or ','" },
 	{ "block from any protection integrity",
 	    "c.conf:2: \"protection\" is not in this version, expected "
 	    "the end of the line, " CRITERIA },
 	{ "upstream hq socks5 \"h\"",
 	    "c.conf:2: \"upstream\" is not in this version, expected " STATEMENTS },
 	{ "egress guard require", "c.conf:2: \"guard\" is not in this version, expected from" },
-	{ "bind ports 1-2", "c.conf:2: \"bind\" is not in this version, expected " STATEMENTS },
 	{ "limit bandwidth 1",
-	    "c.conf:2: \"bandwidth\" is not in this version, expected sessions or '{'" },
+	    "c.conf:2: \"bandwidth\" is not in this version, expected " LIMITS " or '{'" },
 	{ "process initiator uid 7",
 	    "c.conf:2: \"initiator\" is not in this version, expected pam, password, resolver or worker" },
 	/* the lexer */
@@ -188,6 +218,53 @@ static const struct {
 	{ "process worker uid 64990\nprocess resolver uid 64990",
 	    "c.conf:3: process worker and process resolver share the user 64990, expected each to have its "
 	    "own" },
+#if BIND_ON
+	{ "bind ports 1000-2000",
+	    "c.conf:2: bind ports \"1000-2000\" reaches below 1024, expected ports from there up" },
+	{ "bind ports 2000-1024",
+	    "c.conf:2: the range \"2000-1024\" is reversed, expected 1024-2000" },
+	{ "bind ports 2000\nbind ports 2000",
+	    "c.conf:3: bind ports stands a second time, expected it once (first: c.conf:2)" },
+	{ "bind advertise 192.0.2.1, ::1, 192.0.2.2",
+	    "c.conf:2: bind advertise has a second IPv4 address 192.0.2.2, expected one a family" },
+	{ "bind advertise 224.0.0.1",
+	    "c.conf:2: 224.0.0.1 is no address to be reached at, expected one of a host" },
+	{ "bind advertise 0.0.0.0",
+	    "c.conf:2: 0.0.0.0 is no address to be reached at, expected one of a host" },
+	{ "block bind bind port 20",
+	    "c.conf:2: bind port stands in a block rule, expected it in a pass rule" },
+	{ "pass connect bind port 20 auth none",
+	    "c.conf:2: bind port stands in a rule without the command bind, expected bind among its "
+	    "commands" },
+	{ "pass auth none bind port 20 bind port 21",
+	    "c.conf:2: bind stands twice in a rule, expected it once, with a list in { }" },
+	{ "pass auth none bind port 0",
+	    "c.conf:2: \"0\" is no port, expected a number from 1 to 65535 or a range N-M" },
+#endif
+#if UDP_ON
+	{ "udp ports 53",
+	    "c.conf:2: udp ports \"53\" reaches below 1024, expected ports from there up" },
+	{ "udp advertise gw.example",
+	    "c.conf:2: \"gw.example\" is no address for udp advertise, expected an IPv4 or IPv6 "
+	    "address" },
+	{ "udp replies any\nudp replies connected",
+	    "c.conf:3: udp replies stands a second time, expected it once (first: c.conf:2)" },
+	{ "udp fragments on\nudp fragments off",
+	    "c.conf:3: udp fragments stands a second time, expected it once (first: c.conf:2)" },
+	{ "udp fragments maybe", "c.conf:2: unknown word \"maybe\", expected off or on" },
+	{ "limit targets per association 65536",
+	    "c.conf:2: \"65536\" is no limit of targets per association, expected a number from 1 to "
+	    "65535" },
+	{ "timeout udp 31d",
+	    "c.conf:2: \"31d\" is no time for udp, expected a number with ms, s, m, h or d behind "
+	    "it, from 100ms to 30d" },
+	{ "pass udp, udp auth none",
+	    "c.conf:2: command udp stands twice in a rule, expected it once" },
+#endif
+#if SOCKS4_ON
+	{ "socks4 allow\nsocks4 allow\npass auth none",
+	    "c.conf:3: socks4 stands a second time, expected it once (first: c.conf:2)" },
+#endif
 	/* log */
 	{ "log syslog facility nowhere",
 	    "c.conf:2: unknown facility \"nowhere\", expected one of syslog(3): daemon, auth, authpriv, local0 "
@@ -384,7 +461,7 @@ all_of_them(void **state)
 			      "listen on ::1 port 70000\n"
 			      "run directory \"/x\n"
 			      "workers 4 5\n"
-			      "pass udp auth none\n"
+			      "pass auth gssapi\n"
 			      "pass from 10.0.0.1/8 port {\n7x } auth none\n"
 			      "timeout { connect foo 3s, idle 9x }\n"
 			      "table <t> { 10.0.0.0/8\n\n"
@@ -429,6 +506,15 @@ warnings(void **state)
 	    "c.conf:4: warning: the rule is never reached: c.conf:3 blocks everything before it\n");
 	free(said);
 	conf_free(c);
+#if SOCKS4_ON
+	c = load_text("listen on ::1\nsocks4 allow\nauth password pam other\npass\n", &said);
+	assert_non_null(c);
+	assert_string_equal(said,
+	    "c.conf:2: warning: socks4 allow serves no one: no pass rule has auth none, and "
+	    "SOCKS4 has no authentication\n");
+	free(said);
+	conf_free(c);
+#endif
 	c = load_text("listen on ::1\n", &said);
 	assert_non_null(c);
 	assert_string_equal(

@@ -37,6 +37,10 @@ full(void)
 	p->hosts = path;
 	p->conf.egress.v4 = (struct addr){ .family = ADDR_V4, .b = { 192, 0, 2, 9 } };
 	STAILQ_FIRST(&p->conf.rules)->egress = p->conf.egress;
+	p->conf.bind_advertise.v4 = p->conf.udp_advertise.v4 = p->conf.egress.v4;
+	struct conf_ports *port = policy_keep(p, sizeof(*port));
+	port->first = port->last = 20;
+	STAILQ_INSERT_TAIL(&STAILQ_FIRST(&p->conf.rules)->bind_ports, port, entry);
 	assert_non_null(policy_image(p));
 	p->hosts = "/nonexistent";
 	unlink(path);
@@ -83,6 +87,8 @@ refs_of(const struct image *img, struct ref *r)
 	REF(img->nat64, sizeof(struct prefix));
 	REF(img->own, sizeof(struct prefix));
 	REF(img->egress, sizeof(struct addr));
+	REF(img->bind_advertise, sizeof(struct addr));
+	REF(img->udp_advertise, sizeof(struct addr));
 	const struct image_table *t = image_at(img, img->tables);
 	for (uint32_t i = 0; i < img->tables.n; i++) {
 		REF(t[i].v4, sizeof(struct image_range4));
@@ -106,6 +112,7 @@ refs_of(const struct image *img, struct ref *r)
 			REF(name[k].name, 1);
 		REF(rule[i].ports, sizeof(struct image_ports));
 		REF(rule[i].egress, sizeof(struct addr));
+		REF(rule[i].bind_ports, sizeof(struct image_ports));
 		STRS(rule[i].users);
 		STRS(rule[i].groups);
 	}
@@ -201,6 +208,7 @@ test_head(void **state)
 			fail_msg("taken: %s: %s", #list, #change);     \
 		free(i_);                                              \
 	} while (0)
+#define FIELD(change) POKE(rules, struct image_rule, ((void)e, change))
 #define RANGES(type, family, change)                                    \
 	POKE(tables, struct image_table, {                              \
 		type *r = (type *)(void *)((char *)i_ + e->family.off); \
@@ -220,12 +228,20 @@ test_values(void **state)
 	POKE(rules, struct image_rule, e->from = RULE_NO_TABLE);
 	POKE(rules, struct image_rule, e->to = i_->tables.n);
 	POKE(rules, struct image_rule, e->egress = i_->own);
+	FIELD(i_->bind_advertise = i_->own);
 	POKE(own, struct prefix, e[0] = e[1]);
 	POKE(own, struct prefix, e[0].len = 33);
 	POKE(own, struct prefix, e[1].len = 129);
 	POKE(own, struct prefix, e[1].len = 64);
 	POKE(own, struct prefix, e[0].a.family = 5);
 	POKE(egress, struct addr, e->family = ADDR_NONE);
+	POKE(bind_advertise, struct addr, e->family = ADDR_NONE);
+	POKE(udp_advertise, struct addr, e->family = ADDR_NONE);
+	FIELD(i_->bind_ports.first = 1);
+	FIELD(i_->udp_ports.first = 1);
+	FIELD(i_->udp_replies_any = 2);
+	FIELD(i_->udp_fragments = 2);
+	FIELD(i_->socks4 = 2);
 	POKE(servers, struct addrport, e->a.family = ADDR_NONE);
 	POKE(nat64, struct prefix, e->len = 97);
 	POKE(nat64, struct prefix, e->a.family = ADDR_V4);

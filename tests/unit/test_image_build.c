@@ -270,6 +270,8 @@ test_settings(void **state)
 	assert_int_equal(p->img->timeout_connect, 2);
 	assert_int_equal(p->img->timeout_idle, 3);
 	assert_int_equal(p->img->timeout_half_closed, 4);
+	assert_int_equal(p->img->timeout_bind, 5);
+	assert_int_equal(p->img->timeout_udp, 6);
 	assert_true(p->img->handshakes >= 1000);
 	c->limit_sessions = 500;
 	assert_non_null(policy_image(p));
@@ -286,6 +288,50 @@ test_settings(void **state)
 	assert_int_equal(p->img->methods, METHOD_BIT(METHOD_NONE) | METHOD_BIT(METHOD_PASSWORD));
 	assert_int_equal(p->img->prefer_n, 2);
 	assert_int_equal(p->img->prefer[0], METHOD_NONE);
+	policy_free(p);
+}
+
+/* What BIND, UDP ASSOCIATE and SOCKS4 are served with. */
+static void
+test_serving(void **state)
+{
+	struct policy *p = policy_parse("pass");
+	struct conf *c = &p->conf;
+	struct conf_ports port = { .first = 20, .last = 21 };
+	struct conf_rule *r = STAILQ_FIRST(&c->rules);
+
+	(void)state;
+	c->bind_ports.first = 40000;
+	c->bind_ports.last = 40999;
+	c->udp_ports.first = c->udp_ports.last = 50000;
+	c->bind_advertise.v4 = (struct addr){ .family = ADDR_V4, .b = { 192, 0, 2, 1 } };
+	c->udp_advertise.v6 = (struct addr){ .family = ADDR_V6, .b = { 0x20, 1 } };
+	c->limit_targets = 9;
+	c->udp_fragments = c->udp_replies_any = c->socks4 = true;
+	r->timeouts = (struct conf_timeouts){ 0, 0, 0, 0, 7, 8 };
+	STAILQ_INSERT_TAIL(&r->bind_ports, &port, entry);
+	assert_non_null(policy_image(p));
+	const struct image *img = p->img;
+	assert_int_equal(img->bind_ports.first, 40000);
+	assert_int_equal(img->bind_ports.last, 40999);
+	assert_int_equal(img->udp_ports.first, 50000);
+	assert_int_equal(img->udp_ports.last, 50000);
+	assert_int_equal(img->bind_advertise.n, 1);
+	assert_int_equal(addr_cmp(image_at(img, img->bind_advertise), &c->bind_advertise.v4), 0);
+	assert_int_equal(img->udp_advertise.n, 1);
+	assert_int_equal(addr_cmp(image_at(img, img->udp_advertise), &c->udp_advertise.v6), 0);
+	assert_int_equal(img->udp_targets, 9);
+	assert_int_equal(img->udp_fragments, 1);
+	assert_int_equal(img->udp_replies_any, 1);
+	assert_int_equal(img->socks4, 1);
+	const struct image_rule *rule = image_at(img, img->rules);
+	assert_int_equal(rule->timeout_bind, 7);
+	assert_int_equal(rule->timeout_udp, 8);
+	assert_int_equal(rule->bind_ports.n, 1);
+	const struct image_ports *ports = image_at(img, rule->bind_ports);
+	assert_int_equal(ports->first, 20);
+	assert_int_equal(ports->last, 21);
+	STAILQ_REMOVE(&r->bind_ports, &port, conf_ports, entry);
 	policy_free(p);
 }
 
@@ -373,6 +419,7 @@ main(void)
 		cmocka_unit_test(test_servers),
 		cmocka_unit_test(test_own),
 		cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_serving),
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_refused),
 	};
