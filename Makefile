@@ -121,8 +121,18 @@ unit: $(UNITS)
 	@set -e; for t in $(UNITS); do $$t; done
 testbuild: all $(UNITS) $(HELPERS)
 
+# The tests have no network, so what they use of npm's is fetched here: by name, version and hash, from
+# whichever registry this machine has, and without running any package's scripts.
+NPM := $(B)/npm/node_modules/.package-lock.json
+$(NPM): $(addprefix tests/e2e/npm/,package.json package-lock.json .npmrc)
+	@mkdir -p $(B)/npm
+	$(call say,NPM,$(<D))
+	$(Q)cp $^ $(B)/npm/
+	$(Q)cd $(B)/npm && npm ci --silent --ignore-scripts --no-audit --no-fund
+npm: $(NPM)
+
 check: need-check
-	@$(MAKE) -j$(JOBS) testbuild
+	@$(MAKE) -j$(JOBS) testbuild npm
 ifndef SANITIZE
 	@$(MAKE) -j$(JOBS) fuzzbuild
 endif
@@ -164,7 +174,9 @@ PKGS_BUILD := gcc libc6-dev make bison libseccomp-dev libcap-dev libbsd-dev libc
 PKGS_RUN   := curl ca-certificates
 PKGS_CHECK := clang libclang-rt-dev clang-format libcmocka-dev mandoc iproute2 procps strace openssl \
     python3 python3-pytest python3-socks curl ncat proxychains4 chromium dnsmasq-base rsyslog \
-    fail2ban logrotate
+    fail2ban logrotate bind9-dnsutils dante-client redsocks ngtcp2-client ngtcp2-server tnftp python3-pyftpdlib
+# Where node and npm are there from elsewhere, they stay.
+PKGS_NODE   = $(if $(shell which node),,nodejs) $(if $(shell which npm),,npm)
 
 # $(call need,PACKAGES): installs those that are missing, without starting their services; without
 # root it names them and the command. Package lists are fetched where there are none, or when they
@@ -193,7 +205,7 @@ need-build:
 need-run:
 	$(call need,$(PKGS_BUILD) $(PKGS_RUN))
 need-check:
-	$(call need,$(PKGS_BUILD) $(PKGS_RUN) $(PKGS_CHECK))
+	$(call need,$(PKGS_BUILD) $(PKGS_RUN) $(PKGS_CHECK) $(PKGS_NODE))
 
 # --- a gateway to try, in the foreground until Ctrl-C ---
 run: need-run
@@ -271,7 +283,7 @@ clean:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all unit testbuild check fuzzers fuzzbuild fuzz lint format need-build need-run need-check \
+.PHONY: all unit testbuild npm check fuzzers fuzzbuild fuzz lint format need-build need-run need-check \
     run install uninstall clean
 # No rules of make's own: one would make master/conf.c from master/conf.y.
 MAKEFLAGS += -r

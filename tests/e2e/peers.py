@@ -158,6 +158,38 @@ class Held(Server):
             c.close()
 
 
+class UdpEcho:
+    """Sends each datagram back to where it came from; `seen` lists (octets, from)."""
+
+    def __init__(self, host="127.0.0.1", port=0):
+        self.s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self.s.bind((host, port))
+        self.host, self.port = self.s.getsockname()[:2]
+        self.seen, self.stopped = [], False
+
+    def start(self):
+        self.thread = threading.Thread(target=self.talk, daemon=True)
+        self.thread.start()
+
+    def talk(self):
+        while True:
+            try:
+                octets, peer = self.s.recvfrom(65536)
+                if self.stopped:
+                    return
+                self.seen.append((octets, peer[:2]))
+                self.s.sendto(octets, peer)
+            except OSError:
+                if self.stopped:
+                    return
+
+    def stop(self):
+        self.stopped = True
+        wake(self.s)
+        self.thread.join(5)
+        self.s.close()
+
+
 class Full:
     """A listener that does not answer: its queue is full, so further connects wait for their time-out."""
 
@@ -356,6 +388,32 @@ class Dnsmasq:
         self.p.terminate()
         self.p.wait(10)
         shutil.rmtree(self.tmp, ignore_errors=True)
+
+
+class Program:
+    """A server or a tool that runs until the test ends. `ready()` says that it is up; its output is in `out`."""
+
+    def __init__(self, *argv, ready):
+        self.argv, self.ready = [str(a) for a in argv], ready
+        self.out = tempfile.TemporaryFile()
+
+    def start(self):
+        self.p = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=self.out, stderr=subprocess.STDOUT)
+        wait_for(lambda: self.ready() or self.p.poll() is not None, why=self.said)
+        assert self.p.poll() is None, self.said()
+
+    def said(self):
+        self.out.seek(0)
+        return f"{self.argv[0]}: " + self.out.read().decode("utf-8", "replace")
+
+    def stop(self):
+        self.p.terminate()
+        try:
+            self.p.wait(10)
+        except subprocess.TimeoutExpired:
+            self.p.kill()
+            self.p.wait()
+        self.out.close()
 
 
 # --- syslog ---

@@ -1,0 +1,31 @@
+"""The npm package `socks` through the gateway: CONNECT. For BIND and UDP ASSOCIATE see test_clients_bind.py and
+test_clients_udp.py."""
+import pytest
+
+import peers
+import sally
+from npm_socks import Npm
+
+PASSWORD = 'auth password file "@DIR@/users"\npass connect from any to { any, 127.0.0.0/8, ::1 } auth password\n'
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_connect(gateway, serve, host):
+    g = gateway()
+    echo = serve(peers.Echo, "::1" if host == "::1" else "127.0.0.1")
+    npm = Npm(g, "connect", (host, echo.port))
+    assert npm.end("received", b"through npm's socks")["data"] == "through npm's socks"
+    assert g.record("session-close", command="connect")["asked"].decode() == (
+        f"[::1]:{echo.port}" if host == "::1" else f"{host}:{echo.port}")
+
+
+def test_connect_with_a_password(gateway, echo):
+    g = gateway(PASSWORD, before=lambda g: g.write_users(sally.user_line("alice", "secret")))
+    npm = Npm(g, "connect", ("127.0.0.1", echo.port), user="alice", password="secret")
+    assert npm.end("received", b"signed in")["data"] == "signed in"
+    assert "Authentication failed" in Npm(g, "connect", ("127.0.0.1", echo.port), user="alice", password="no").end("error")["message"]
+
+
+def test_connect_blocked(gateway, echo):
+    g = gateway("pass connect from any to 127.0.0.2 auth none\n")
+    assert "NotAllowed" in Npm(g, "connect", ("127.0.0.1", echo.port)).end("error")["message"]
