@@ -69,7 +69,10 @@ say = @printf '  %-6s%s\n' $(1) $(2)
 Q   = @
 endif
 
-all: $(BINS)
+# The client library (common/sallyport.h): the same object that the gateway is linked with.
+LIBRARY := $(B)/libsallyport.a
+
+all: $(BINS) $(LIBRARY)
 
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
@@ -88,6 +91,9 @@ $(O)/master/conf_grammar.o: $(B)/gen/master/conf_grammar.c
 $(call obj,$(MASTER_SRC)): | $(B)/gen/master/conf_grammar.h
 
 $(call lib,common): $(call obj,$(COMMON_SRC))
+# Programs may take it into shared objects of theirs.
+$(O)/common/sallyport.o: override CFLAGS += -fPIC
+$(LIBRARY): $(O)/common/sallyport.o
 $(call lib,master): $(filter-out %/main.o,$(call obj,$(MASTER_SRC))) $(O)/master/conf_grammar.o
 $(call lib,ctl): $(filter-out %/ctl.o,$(call obj,$(CTL_SRC)))
 $(call lib,worker): $(filter-out %/main.o,$(call obj,$(WORKER_SRC)))
@@ -224,6 +230,8 @@ run: need-run
 	@exec $(B)/sallyportd -d -f etc/examples/local.conf
 
 # --- install ---
+INCLUDEDIR  ?= $(PREFIX)/include
+LIBDIR      ?= $(PREFIX)/lib
 MANDIR      ?= $(PREFIX)/share/man
 DOCDIR      ?= $(PREFIX)/share/doc/sallyport
 UNITDIR     ?= $(PREFIX)/lib/systemd/system
@@ -239,9 +247,12 @@ INSTALLED = \
     755 $(B)/worker       $(LIBEXECDIR)/worker \
     755 $(B)/resolver     $(LIBEXECDIR)/resolver \
     755 $(B)/authd        $(LIBEXECDIR)/authd \
+    644 common/sallyport.h $(INCLUDEDIR)/sallyport.h \
+    644 $(LIBRARY) $(LIBDIR)/libsallyport.a \
     644 etc/systemd/sallyport.service  $(UNITDIR)/sallyport.service \
     644 etc/systemd/sallyport.sysusers $(SYSUSERSDIR)/sallyport.conf \
     644 etc/systemd/sallyport.tmpfiles $(TMPFILESDIR)/sallyport.conf \
+    $(foreach m,$(wildcard etc/man/*.3),644 $(m) $(MANDIR)/man3/$(notdir $(m))) \
     $(foreach m,$(wildcard etc/man/*.5),644 $(m) $(MANDIR)/man5/$(notdir $(m))) \
     $(foreach m,$(wildcard etc/man/*.7),644 $(m) $(MANDIR)/man7/$(notdir $(m))) \
     $(foreach m,$(wildcard etc/man/*.8),644 $(m) $(MANDIR)/man8/$(notdir $(m))) \

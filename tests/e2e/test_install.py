@@ -45,7 +45,8 @@ def test_install_and_uninstall(dest):
                  "usr/libexec/sallyport/authd", "etc/sallyport/sallyport.conf", "usr/lib/systemd/system/sallyport.service",
                  "usr/lib/sysusers.d/sallyport.conf", "usr/lib/tmpfiles.d/sallyport.conf", "etc/logrotate.d/sallyport",
                  "usr/share/man/man8/sallyportd.8", "usr/share/man/man8/sallyportctl.8", "usr/share/man/man5/sallyport.conf.5",
-                 "usr/share/man/man7/sallyport-audit.7", "usr/share/doc/sallyport/examples/local.conf"):
+                 "usr/share/man/man7/sallyport-audit.7", "usr/share/man/man3/sallyport.3",
+                 "usr/include/sallyport.h", "usr/lib/libsallyport.a", "usr/share/doc/sallyport/examples/local.conf"):
         assert need in have, (need, have)
     assert any(f.startswith("etc/rsyslog.d/") for f in have) and any(f.startswith("etc/fail2ban/filter.d/") for f in have)
     for f in have:
