@@ -217,6 +217,14 @@ addr_to_sockaddr(const struct addrport *ap, struct sockaddr_storage *ss)
 	return 0;
 }
 
+bool
+addr_is_any(const struct addr *a)
+{
+	static const uint8_t zero[sizeof(a->b)];
+
+	return a->family != ADDR_NONE && memcmp(a->b, zero, sizeof(zero)) == 0;
+}
+
 int
 addr_cmp(const struct addr *a, const struct addr *b)
 {

@@ -72,6 +72,8 @@ const char *prefix_format(const struct prefix *p, char *buf, size_t size);
 int addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct addrport *ap);
 socklen_t addr_to_sockaddr(const struct addrport *ap, struct sockaddr_storage *ss);
 
+/* 0.0.0.0 or :: */
+bool addr_is_any(const struct addr *a);
 /* memcmp order: family, then octets. */
 int addr_cmp(const struct addr *a, const struct addr *b);
 bool addr_in_prefix(const struct addr *a, const struct prefix *p);

@@ -97,7 +97,8 @@ enum command { COMMAND_NONE, COMMAND_CONNECT, COMMAND_BIND, COMMAND_UDP, COMMAND
 	X(REASON_SHUTDOWN, "shutdown", "the gateway was stopped")                                  \
 	X(REASON_CHILD_LOST, "child-lost", "the process that served it was lost")                  \
 	X(REASON_MASTER_LOST, "master-lost",                                                       \
-	    "the gateway's master was lost; found at the next start")
+	    "the gateway's master was lost; found at the next start")                              \
+	X(REASON_LIMIT_BINDS, "limit-binds", "as many clients wait for a peer as may")
 
 enum reason {
 #define X(id, text, help) id,
@@ -293,6 +294,16 @@ struct msg_listening {
 	struct addrport advertised; /* for the first reply's BND.ADDR and BND.PORT */
 };
 
+/* Worker to master, BIND: a peer that came to the listener and was turned away, once a host. */
+struct msg_stranger {
+	struct sid sid;
+	uint32_t version;
+	uint32_t rule; /* that blocks it; RULE_NONE also where it is only not the expected one */
+	struct addrport peer;
+	uint32_t zero;
+};
+#define STRANGERS_MAX 16 /* that one session tells; more are turned away all the same */
+
 /* Worker to master, UDP ASSOCIATE, after open and before its reply: answered by GRANT or REFUSE. */
 struct msg_associate {
 	struct sid sid;
@@ -430,6 +441,7 @@ struct msg_answer {
 	X(ATTEMPT, attempt, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_attempt), 0, 0, false) \
 	X(LISTEN, listen, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_listen), 0, 0, false) \
 	X(LISTENING, listening, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_listening), 0, 0, true) \
+	X(STRANGER, stranger, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_stranger), 0, 0, false) \
 	X(ASSOCIATE, associate, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_associate), 0, 0, false) \
 	X(TARGET, target, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_target), 0, NAME_MAX_LEN, false) \
 	X(GRANT, grant, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_grant), 0, 0, false) \

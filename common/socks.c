@@ -168,6 +168,7 @@ socks_rep_of(enum reason r)
 	case REASON_SHUTDOWN:
 	case REASON_CHILD_LOST:
 	case REASON_MASTER_LOST:
+	case REASON_LIMIT_BINDS:
 	case REASON_COUNT:
 		break;
 	}

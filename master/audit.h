@@ -41,7 +41,7 @@
 	    "command of the request: connect, bind, udp, or the number of CMD")                    \
 	X(FIELD_ASKED, "asked", S, "name or address, and port, that the client asked for")         \
 	X(FIELD_TARGET, "target", A, "address and port that was connected to, or tried last")      \
-	X(FIELD_OUTGOING, "outgoing", A, "address and port of the outgoing socket")                \
+	X(FIELD_OUTGOING, "outgoing", A, "address and port of the outgoing socket, or BIND's")     \
 	X(FIELD_RULE, "rule", S, "file:line of the rule that decided; default: no rule matched")   \
 	X(FIELD_UP, "up", N, "octets from client to target")                                       \
 	X(FIELD_DOWN, "down", N, "octets from target to client")                                   \
@@ -71,6 +71,8 @@ enum audit_field {
 	X(EVENT_TARGET, "session-target", LOG_INFO, false, "an association sends to a new target") \
 	X(EVENT_TARGET_REFUSED, "target-refused", LOG_NOTICE, false,                               \
 	    "an association may not send to a target; told once a target")                         \
+	X(EVENT_STRANGER, "peer-refused", LOG_NOTICE, false,                                       \
+	    "BIND: a host that came was not the expected one, or is blocked; told once a host")    \
 	X(EVENT_CLOSE, "session-close", LOG_INFO, false, "a session has ended")                    \
 	X(EVENT_REFUSED, "session-refused", LOG_NOTICE, false,                                     \
 	    "a request was not served: by the rules, a limit, or because it failed")               \

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/rules.h"
+
 struct rule_info {
 	char *text;
 	bool log, pass;
@@ -19,6 +21,7 @@ struct policy {
 	LIST_ENTRY(policy) entry;
 	uint32_t version, size, nrules;
 	int fd;
+	const struct image *img; /* of fd: what the children read */
 	struct rule_info *rules;
 };
 
@@ -45,6 +48,7 @@ policy_free(struct policy *v)
 	for (uint32_t i = 0; v->rules != NULL && i < v->nrules; i++)
 		free(v->rules[i].text);
 	free(v->rules);
+	image_unmap(v->img);
 	if (v->fd != -1)
 		close(v->fd);
 	free(v);
@@ -101,8 +105,10 @@ policies_add(struct policies *p, const struct conf *c, const struct image_inputs
 	if (keep_rules(v, c) == -1 || (block = image_build(c, in, v->version, &size)) == NULL ||
 	    (v->fd = image_seal(block, size)) == -1)
 		goto fail;
-	free(block);
 	v->size = (uint32_t)size;
+	if ((v->img = image_map(v->fd, v->size)) == NULL)
+		goto fail;
+	free(block);
 	p->next++;
 	LIST_INSERT_HEAD(&p->all, v, entry);
 	return 0;
@@ -178,6 +184,27 @@ policies_rule_passes(const struct policies *p, uint32_t version, uint32_t index)
 	const struct rule_info *r = rule(p, version, index);
 
 	return r != NULL && r->pass;
+}
+
+const struct image *
+policies_image(const struct policies *p, uint32_t version)
+{
+	const struct policy *v = find(p, version);
+
+	return v != NULL ? v->img : NULL;
+}
+
+const struct image_rule *
+policies_serving(
+    const struct policies *p, uint32_t version, uint32_t index, enum command command)
+{
+	const struct image *img = policies_image(p, version);
+	const struct image_rule *r = img != NULL ? rules_rule(img, index) : NULL;
+
+	if (r == NULL || r->action != RULE_PASS ||
+	    (r->commands != 0 && (r->commands & COMMAND_BIT(command)) == 0))
+		return NULL;
+	return r;
 }
 
 void

@@ -33,6 +33,12 @@ const char *policies_rule_text(const struct policies *p, uint32_t version, uint3
 bool policies_rule_logs(const struct policies *p, uint32_t version, uint32_t rule);
 bool policies_rule_passes(const struct policies *p, uint32_t version, uint32_t rule);
 
+/* The image of a version, as its workers read it; NULL where it is not kept. */
+const struct image *policies_image(const struct policies *p, uint32_t version);
+/* The rule, where it is one by which a request with this command may be served; else NULL. */
+const struct image_rule *policies_serving(
+    const struct policies *p, uint32_t version, uint32_t rule, enum command command);
+
 /* Forgets the versions below `oldest`, but never the newest. */
 void policies_trim(struct policies *p, uint32_t oldest);
 

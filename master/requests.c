@@ -148,6 +148,9 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 	case MSG_CLOSE:
 		return sessions_close(g->sessions, c, m);
 	case MSG_LISTEN:
+		return sessions_listen(g->sessions, c, m);
+	case MSG_STRANGER:
+		return sessions_stranger(g->sessions, c, m);
 	case MSG_ASSOCIATE:
 	case MSG_TARGET:
 		return false;

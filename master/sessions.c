@@ -117,6 +117,7 @@ sessions_worker_start(struct sessions *s, const struct child *w)
 		return -1;
 	ws->spawn = w->spawn;
 	ws->open = 0;
+	ws->listeners = 0;
 	counts_unmap(ws->counts, s->setup.slots);
 	ws->counts = counts_map(fd, s->setup.slots, 0);
 	free(ws->slot);
@@ -150,6 +151,7 @@ finish(struct sessions *s, unsigned worker, struct ledger_entry *e, enum reason 
 	session_record_end(s->setup.log, e, s->setup.instance,
 	    e->state == LEDGER_REFUSED ? (enum reason)e->reason : reason, error);
 	deadline_disarm(&ss->update);
+	sessions_unlisten(ws, e->sid.slot);
 	if (ss->counted)
 		limits_leave(s->limits, ss->user);
 	ss->counted = false;
@@ -347,10 +349,11 @@ sessions_attempt(struct sessions *s, struct child *w, const struct msg *m)
 	const struct msg_attempt *a = m->payload;
 	struct ledger_entry *e = sessions_entry(s, w, a->sid);
 
-	if (e == NULL || e->state == LEDGER_CONNECTED || e->command == COMMAND_NONE ||
-	    a->target.a.family == ADDR_NONE ||
-	    !policies_has(s->setup.policies, a->version, a->rule) ||
-	    !policies_rule_passes(s->setup.policies, a->version, a->rule))
+	/* BIND's peers come to a listener, which is the grant. */
+	if (e == NULL || e->state == LEDGER_CONNECTED || a->target.a.family == ADDR_NONE ||
+	    (e->command != COMMAND_CONNECT && e->command != COMMAND_BIND) ||
+	    (e->command == COMMAND_BIND && e->state == LEDGER_OPEN) ||
+	    policies_serving(s->setup.policies, a->version, a->rule, e->command) == NULL)
 		return false;
 	if (e->state == LEDGER_REFUSED)
 		return true; /* our refusal was on its way */
@@ -370,6 +373,11 @@ sessions_connected(struct sessions *s, struct child *w, const struct msg *m)
 
 	if (e == NULL || e->state != LEDGER_GRANTED || c->target.a.family == ADDR_NONE)
 		return false;
+	if (e->command == COMMAND_BIND &&
+	    (memcmp(&c->target, &e->target, sizeof(c->target)) != 0 ||
+		memcmp(&c->outgoing, &e->outgoing, sizeof(c->outgoing)) != 0))
+		return false; /* not the peer of the attempt, not our listener */
+	sessions_unlisten(&s->workers[w->index], e->sid.slot);
 	e->target = c->target;
 	e->outgoing = c->outgoing;
 	e->state = LEDGER_CONNECTED;
@@ -385,7 +393,7 @@ sessions_close(struct sessions *s, struct child *w, const struct msg *m)
 	if (e == NULL || c->reason == REASON_NONE || c->reason >= REASON_COUNT)
 		return false;
 	/* Only a session that never made an attempt is told about a rule here: the block rule. */
-	if (e->state == LEDGER_OPEN || e->state == LEDGER_REFUSED) {
+	if (e->rule == RULE_NONE && (e->state == LEDGER_OPEN || e->state == LEDGER_REFUSED)) {
 		if (!policies_has(s->setup.policies, c->version, c->rule))
 			return false;
 		sessions_decided_by(s, e, c->version, c->rule);

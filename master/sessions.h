@@ -52,6 +52,8 @@ bool sessions_verdict(
     struct sessions *s, const struct child *authd, struct child *worker, const struct msg *m);
 bool sessions_open(struct sessions *s, struct child *w, const struct msg *m);
 bool sessions_attempt(struct sessions *s, struct child *w, const struct msg *m);
+bool sessions_listen(struct sessions *s, struct child *w, const struct msg *m);
+bool sessions_stranger(struct sessions *s, struct child *w, const struct msg *m);
 bool sessions_connected(struct sessions *s, struct child *w, const struct msg *m);
 bool sessions_close(struct sessions *s, struct child *w, const struct msg *m);
 

@@ -19,11 +19,14 @@ struct session {
 	struct deadline update;
 	struct sessions *all;
 	uint32_t worker, slot; /* where it stands */
+	bool listens;          /* BIND: its listener waits for the peer */
+	uint32_t strangers;    /* records of those that were turned away */
 };
 
 struct worker_sessions {
 	uint32_t spawn;
-	uint32_t open; /* how many */
+	uint32_t open;      /* how many */
+	uint32_t listeners; /* of BIND, that wait for a peer */
 	struct counts *counts;
 	struct session *slot; /* setup.slots of them; untouched pages cost nothing */
 };
@@ -44,6 +47,8 @@ void sessions_decided_by(
     struct sessions *s, struct ledger_entry *e, uint32_t version, uint32_t rule);
 /* The worker is told which limit stands in the way; its closing message is still to come. */
 void sessions_refuse(struct child *w, struct ledger_entry *e, enum reason reason);
+/* BIND: the peer has come, or nobody waits for it any more. */
+void sessions_unlisten(struct worker_sessions *ws, uint32_t slot);
 /* Records session-open; the updates begin. */
 void sessions_opened(struct sessions *s, const struct child *w, struct ledger_entry *e);
 /* Likewise, and tells the worker that it may go on. */
