@@ -140,7 +140,7 @@ open_in(struct addrport *at, struct image_ports range, unsigned *tries)
 {
 	uint32_t n = (uint32_t)range.last - range.first + 1, start = arc4random_uniform(n);
 
-	for (uint32_t i = 0; i < n && *tries > 0; i++, (*tries)--) {
+	for (uint32_t i = 0; i<n && * tries> 0; i++, (*tries)--) {
 		at->port = (uint16_t)(range.first + (start + i) % n);
 		int fd = open_at(at);
 		if (fd != -1 || (errno != EADDRINUSE && errno != EACCES))

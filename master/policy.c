@@ -195,8 +195,7 @@ policies_image(const struct policies *p, uint32_t version)
 }
 
 const struct image_rule *
-policies_serving(
-    const struct policies *p, uint32_t version, uint32_t index, enum command command)
+policies_serving(const struct policies *p, uint32_t version, uint32_t index, enum command command)
 {
 	const struct image *img = policies_image(p, version);
 	const struct image_rule *r = img != NULL ? rules_rule(img, index) : NULL;

@@ -37,6 +37,7 @@ step(struct session *s)
 	case SESSION_CONNECT:
 		return STEP_WAIT;
 	case SESSION_FREE:
+	case SESSION_BIND:
 	case SESSION_RELAY:
 	case SESSION_LINGER:
 	case SESSION_ABORTED:

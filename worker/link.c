@@ -11,6 +11,7 @@
 #include "common/wire.h"
 #include "worker/accept.h"
 #include "worker/auth.h"
+#include "worker/bind.h"
 #include "worker/handshake.h"
 #include "worker/request.h"
 #include "worker/session.h"
@@ -167,6 +168,24 @@ on_grant(struct worker *w, const struct msg *m)
 	return sane;
 }
 
+/* BIND's listener, which is the grant too; it is closed where its session has ended meanwhile. */
+static bool
+on_listening(struct worker *w, struct msg *m)
+{
+	struct wire c = wire_from(m->payload, m->len);
+	struct msg_listening in;
+	bool sane;
+
+	wire_copy(&c, &in, sizeof(in));
+	struct session *s = session_find(w, in.sid, &sane);
+	if (s == NULL || s->state != SESSION_CONNECT || s->hs->bind == NULL)
+		return sane;
+	int fd = m->fd;
+	m->fd = -1;
+	bind_listening(s, fd, &in.bound, &in.advertised);
+	return true;
+}
+
 static bool
 on_refuse(struct worker *w, const struct msg *m)
 {
@@ -235,6 +254,8 @@ link_on_msg(struct chan *c, struct msg *m)
 		return on_grant(w, m);
 	case MSG_REFUSE:
 		return on_refuse(w, m);
+	case MSG_LISTENING:
+		return on_listening(w, m);
 	case MSG_INIT:
 	case MSG_READY:
 	case MSG_FAILED:
@@ -252,7 +273,7 @@ link_on_msg(struct chan *c, struct msg *m)
 	case MSG_AUTH_RESULT:
 	case MSG_VERDICT:
 	case MSG_LISTEN:
-	case MSG_LISTENING:
+	case MSG_STRANGER:
 	case MSG_ASSOCIATE:
 	case MSG_TARGET:
 	case MSG_LOOKUP:
@@ -318,6 +339,32 @@ link_attempt(struct session *s, uint32_t rule, const struct addrport *target, ui
 	m.target = *target;
 	m.cookie = cookie;
 	(void)chan_send(&s->w->master, MSG_ATTEMPT, &m, sizeof(m), -1);
+}
+
+void
+link_listen(struct session *s, uint32_t rule, const struct addrport *asked)
+{
+	struct msg_listen m;
+
+	memset(&m, 0, sizeof(m));
+	m.sid = session_sid(s);
+	m.version = s->hs->policy->img->version;
+	m.rule = rule;
+	m.asked = *asked;
+	(void)chan_send(&s->w->master, MSG_LISTEN, &m, sizeof(m), -1);
+}
+
+void
+link_stranger(struct session *s, uint32_t rule, const struct addrport *peer)
+{
+	struct msg_stranger m;
+
+	memset(&m, 0, sizeof(m));
+	m.sid = session_sid(s);
+	m.version = s->hs->policy->img->version;
+	m.rule = rule;
+	m.peer = *peer;
+	(void)chan_send(&s->w->master, MSG_STRANGER, &m, sizeof(m), -1);
 }
 
 void

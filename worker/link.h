@@ -21,6 +21,8 @@ void link_on_room(struct chan *c);
 
 void link_open(struct session *s);
 void link_attempt(struct session *s, uint32_t rule, const struct addrport *target, uint64_t cookie);
+void link_listen(struct session *s, uint32_t rule, const struct addrport *asked);
+void link_stranger(struct session *s, uint32_t rule, const struct addrport *peer);
 void link_connected(struct session *s);
 void link_close(struct session *s, enum reason why, int error, uint32_t version, uint32_t rule);
 void link_early(struct worker *w, const struct addrport *client, const struct addrport *gateway,

@@ -8,6 +8,7 @@
 
 #include "common/image.h"
 #include "common/socks.h"
+#include "worker/bind.h"
 #include "worker/handshake.h"
 #include "worker/link.h"
 #include "worker/race.h"
@@ -52,12 +53,33 @@ arm_connect(struct session *s, uint32_t rule)
 }
 
 static void
+start_bind(struct session *s, const struct addr *a, uint32_t rule)
+{
+	arm_connect(s, rule);
+	bind_address(s, a, rule);
+}
+
+static void
 decide_address(struct session *s, const struct addr *a)
 {
+	bool bind = s->hs->command == COMMAND_BIND;
 	uint32_t rule;
 
+	if (bind && addr_is_any(a)) {
+		/* Who will come is not known: a rule that may pass some peer will do, and each that
+		 * comes is judged by its own address. */
+		if (request_rules(s, NULL, &rule) == RULES_BLOCK)
+			session_fail(s, REASON_RULES, 0, rule);
+		else
+			start_bind(s, a, rule);
+		return;
+	}
 	if (request_rules(s, a, &rule) != RULES_PASS) {
 		session_fail(s, REASON_RULES, 0, rule);
+		return;
+	}
+	if (bind) {
+		start_bind(s, a, rule);
 		return;
 	}
 	arm_connect(s, rule);
@@ -75,7 +97,10 @@ decide_name(struct session *s)
 		return;
 	}
 	arm_connect(s, rule);
-	race_name(s);
+	if (s->hs->command == COMMAND_BIND)
+		bind_name(s);
+	else
+		race_name(s);
 }
 
 static void
@@ -84,7 +109,7 @@ decide(struct session *s)
 	struct handshake *hs = s->hs;
 	struct addr a = hs->asked.a;
 
-	if (hs->command_raw != SOCKS_CMD_CONNECT) {
+	if (hs->command_raw != SOCKS_CMD_CONNECT && hs->command_raw != SOCKS_CMD_BIND) {
 		session_fail(s, REASON_COMMAND, 0, RULE_NONE);
 		return;
 	}
@@ -113,17 +138,29 @@ decide(struct session *s)
 	decide_address(s, &a);
 }
 
+/* A command without an address that could be read is told as its number alone. */
+static enum command
+command_of(const struct socks_request *r)
+{
+	if (r->addr.family == ADDR_NONE && r->name_len == 0)
+		return COMMAND_NONE;
+	switch (r->cmd) {
+	case SOCKS_CMD_CONNECT:
+		return COMMAND_CONNECT;
+	case SOCKS_CMD_BIND:
+		return COMMAND_BIND;
+	default:
+		return COMMAND_NONE;
+	}
+}
+
 enum step
 request_start(struct session *s, const struct socks_request *r, size_t n)
 {
 	struct handshake *hs = s->hs;
 
 	hs->policy = link_policy_hold(s->w);
-	/* A command without an address that could be read is told as its number alone. */
-	hs->command =
-	    r->cmd == SOCKS_CMD_CONNECT && (r->addr.family != ADDR_NONE || r->name_len > 0)
-		? COMMAND_CONNECT
-		: COMMAND_NONE;
+	hs->command = command_of(r);
 	hs->command_raw = r->cmd;
 	hs->asked.a = r->addr;
 	hs->asked.port = r->port;
@@ -166,8 +203,8 @@ request_step(struct session *s)
 }
 
 /* Connected and granted: the reply, then the relay (RFC 1928 section 6, BND.ADDR and BND.PORT). */
-static void
-establish(struct session *s)
+void
+request_established(struct session *s, const struct addrport *bnd)
 {
 	const struct image *img = s->hs->policy->img;
 	const struct image_rule *rule = rules_rule(img, s->hs->rule);
@@ -176,7 +213,7 @@ establish(struct session *s)
 	s->half_closed =
 	    rule->timeout_half_closed != 0 ? rule->timeout_half_closed : img->timeout_half_closed;
 	link_connected(s);
-	if (reply_send(s, REASON_NONE, &s->hs->outgoing))
+	if (reply_send(s, REASON_NONE, bnd))
 		relay_start(s);
 }
 
@@ -184,7 +221,7 @@ void
 request_connected(struct session *s)
 {
 	if (s->hs->granted)
-		establish(s);
+		request_established(s, &s->hs->outgoing);
 }
 
 void
@@ -194,5 +231,5 @@ request_granted(struct session *s)
 		return;
 	s->hs->granted = true;
 	if (s->fd[TARGET] != -1)
-		establish(s);
+		request_established(s, &s->hs->outgoing);
 }

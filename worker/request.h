@@ -20,6 +20,8 @@ enum step request_start(struct session *s, const struct socks_request *r, size_t
 enum rules_answer request_rules(const struct session *s, const struct addr *target, uint32_t *rule);
 /* An attempt has connected: the target's descriptor, address and rule are in the session. */
 void request_connected(struct session *s);
+/* Tells the master, sends the (last) reply with this address, and starts the relay. */
+void request_established(struct session *s, const struct addrport *bnd);
 /* The master lets the session be. */
 void request_granted(struct session *s);
 

@@ -13,6 +13,7 @@
 
 #include "worker/accept.h"
 #include "worker/auth.h"
+#include "worker/bind.h"
 #include "worker/handshake.h"
 #include "worker/link.h"
 #include "worker/race.h"
@@ -39,7 +40,9 @@ static const uint32_t may_become[SESSION_STATES] = {
 	[SESSION_AUTH_WAIT] =
 	    TO(SESSION_REQUEST) | TO(SESSION_LINGER) | TO(SESSION_ABORTED) | TO(SESSION_FREE),
 	[SESSION_REQUEST] = TO(SESSION_CONNECT) | TO(SESSION_LINGER) | TO(SESSION_FREE),
-	[SESSION_CONNECT] = TO(SESSION_RELAY) | TO(SESSION_LINGER) | TO(SESSION_FREE),
+	[SESSION_CONNECT] =
+	    TO(SESSION_BIND) | TO(SESSION_RELAY) | TO(SESSION_LINGER) | TO(SESSION_FREE),
+	[SESSION_BIND] = TO(SESSION_RELAY) | TO(SESSION_LINGER) | TO(SESSION_FREE),
 	[SESSION_RELAY] = TO(SESSION_LINGER) | TO(SESSION_FREE),
 	[SESSION_LINGER] = TO(SESSION_ABORTED) | TO(SESSION_FREE),
 	[SESSION_ABORTED] = TO(SESSION_FREE),
@@ -111,6 +114,9 @@ on_client(struct ev *e, uint32_t events)
 	case SESSION_CONNECT:
 		handshake_event(s, events);
 		break;
+	case SESSION_BIND:
+		bind_client(s, events);
+		break;
 	case SESSION_RELAY:
 		relay_event(s, CLIENT, events);
 		break;
@@ -145,7 +151,13 @@ on_deadline(struct deadline *d)
 		handshake_timeout(s);
 		break;
 	case SESSION_CONNECT:
-		race_timeout(s);
+		if (s->hs->bind != NULL)
+			bind_timeout(s);
+		else
+			race_timeout(s);
+		break;
+	case SESSION_BIND:
+		bind_timeout(s);
 		break;
 	case SESSION_RELAY:
 		relay_timeout(s);
@@ -214,6 +226,7 @@ handshake_free(struct session *s)
 	if (hs == NULL)
 		return;
 	race_free(s);
+	bind_free(s);
 	link_policy_release(s->w, hs->policy);
 	free(hs->groups);
 	explicit_bzero(hs, sizeof(*hs)); /* it may hold a password */

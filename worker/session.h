@@ -21,6 +21,7 @@
 struct worker;
 struct policy;
 struct race;
+struct bind;
 
 enum session_state {
 	SESSION_FREE,
@@ -28,7 +29,8 @@ enum session_state {
 	SESSION_AUTH,      /* waits for RFC 1929's credentials, or for an authd to give them to */
 	SESSION_AUTH_WAIT, /* authd has them */
 	SESSION_REQUEST,   /* waits for the request */
-	SESSION_CONNECT,   /* look-up, attempts, the master's grant */
+	SESSION_CONNECT,   /* look-up, attempts, the master's grant or listener */
+	SESSION_BIND,      /* its first reply is sent; waits for the peer */
 	SESSION_RELAY,
 	SESSION_LINGER,  /* a last reply is on its way; what comes is drained */
 	SESSION_ABORTED, /* everything closed; the id is kept until authd's answer */
@@ -61,6 +63,7 @@ struct handshake {
 	struct addrport client, gateway;
 	struct policy *policy; /* from the request on: what it is decided by */
 	struct race *race;     /* while addresses are tried */
+	struct bind *bind;     /* while a peer is waited for, and before */
 	uint8_t *groups;       /* packed */
 	size_t groups_len;
 	size_t in_len;

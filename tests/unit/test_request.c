@@ -37,9 +37,9 @@ test_requests_refused(void **state)
 	(void)state;
 	world_start(&world_default);
 	n = request_v4(in, 80);
-	in[1] = SOCKS_CMD_BIND;
+	in[1] = 4;
 	expect_refused(in, n, SOCKS_REP_COMMAND, REASON_COMMAND, RULE_NONE);
-	assert_int_equal(((const struct msg_open *)world_last(MSG_OPEN))->command_raw, 2);
+	assert_int_equal(((const struct msg_open *)world_last(MSG_OPEN))->command_raw, 4);
 	in[1] = SOCKS_CMD_UDP;
 	expect_refused(in, n, SOCKS_REP_COMMAND, REASON_COMMAND, RULE_NONE);
 	in[1] = 0;
