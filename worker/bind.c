@@ -35,8 +35,9 @@ struct bind {
 	struct name_query q;
 	unsigned waiting; /* LOOKUP_ bits of answers to come */
 	bool name_failed;
-	bool asked; /* LISTEN is on its way */
-	unsigned n; /* expected; 0: anybody */
+	bool asked;    /* LISTEN is on its way */
+	uint32_t rule; /* that was named in it */
+	unsigned n;    /* expected; 0: anybody */
 	struct addr expected[EXPECTED_MAX];
 	unsigned nstrangers;
 	struct addr strangers[STRANGERS_MAX]; /* the master has been told of */
@@ -82,6 +83,7 @@ ask(struct bind *b, const struct addr *peer, uint32_t rule)
 	struct addrport to = { .a = *peer, .port = b->s->hs->asked.port };
 
 	b->asked = true;
+	b->rule = rule;
 	session_open(b->s);
 	link_listen(b->s, rule, &to);
 }
@@ -302,7 +304,9 @@ void
 bind_listening(
     struct session *s, int fd, const struct addrport *bound, const struct addrport *advertised)
 {
+	const struct image *img = s->hs->policy->img;
 	struct bind *b = s->hs->bind;
+	uint32_t ms = rules_rule(img, b->rule)->timeout_bind;
 
 	b->fd = fd;
 	b->ev.cb = on_listener;
@@ -314,7 +318,7 @@ bind_listening(
 		return;
 	}
 	session_set_state(s, SESSION_BIND);
-	deadline_arm(s->w->loop, &s->deadline, s->hs->policy->img->timeout_bind);
+	deadline_arm(s->w->loop, &s->deadline, ms != 0 ? ms : img->timeout_bind);
 	(void)reply_send(s, REASON_NONE, advertised);
 }
 
