@@ -87,9 +87,7 @@ static const char *const later[] = { "acceptor", "bandwidth", "confidentiality",
 	/* BIND */
 	"bind",
 	/* UDP ASSOCIATE */
-	"association", "associations", "targets", "udp",
-	/* SOCKS4 and 4a */
-	"socks4" };
+	"association", "associations", "targets", "udp" };
 
 bool
 conf_word_later(const char *word)

@@ -22,9 +22,8 @@
 #include "master/conf.h"
 
 /* 1 once the feature is built and its words are no longer refused (master/conf_words.c). */
-#define BIND_ON   0
-#define UDP_ON    0
-#define SOCKS4_ON 0
+#define BIND_ON 0
+#define UDP_ON  0
 
 static char dir[64];
 

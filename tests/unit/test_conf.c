@@ -343,10 +343,8 @@ static const struct {
 	{ "pass connect, udp to any port 53 auth none timeout { udp 10s }",
 	    "rule 2 pass commands=a methods=1 to=any port=53-53 udp=10000", false },
 #endif
-#if SOCKS4_ON
 	{ "socks4 allow\npass auth none", "socks4 allow", false },
 	{ "socks4 deny", "socks4 deny", false },
-#endif
 	/* the lexer */
 	{ "# pass\nworkers \\\n 3 # a comment", "workers 3", false },
 	{ "workers\t3\r\nlimit sessions 9\r", "workers 3\nlimits 9 0", false },

@@ -16,14 +16,9 @@
 #define UDP    ""
 #define LIMITS "sessions"
 #endif
-#if SOCKS4_ON
-#define SOCKS4 "socks4, "
-#else
-#define SOCKS4 ""
-#endif
 #define STATEMENTS                                                                               \
 	"NAME = VALUE, auth, " BIND "block, egress, group, include, limit, listen, log, nat64, " \
-	"pass, process, resolver, run, sandbox, " SOCKS4 "table, timeout" UDP " or workers"
+	"pass, process, resolver, run, sandbox, socks4, table, timeout" UDP " or workers"
 #define CRITERIA "auth, " BIND "egress, from, group, port, timeout, to or user"
 
 /* The text stands behind a first line "listen on 127.0.0.1". */
@@ -62,9 +57,6 @@ static const struct {
 					 "end of the line, auth, egress, from, group, port, "
 					 "timeout, to, user or ','" },
 	{ "bind ports 1-2", "c.conf:2: \"bind\" is not in this version, expected " STATEMENTS },
-#endif
-#if !SOCKS4_ON
-	{ "socks4 allow", "c.conf:2: \"socks4\" is not in this version, expected " STATEMENTS },
 #endif
 	{ "pass auth none via hq",
 	    "c.conf:2: \"via\" is not in this version, expected the end of the line, "
@@ -261,10 +253,8 @@ static const struct {
 	{ "pass udp, udp auth none",
 	    "c.conf:2: command udp stands twice in a rule, expected it once" },
 #endif
-#if SOCKS4_ON
 	{ "socks4 allow\nsocks4 allow\npass auth none",
 	    "c.conf:3: socks4 stands a second time, expected it once (first: c.conf:2)" },
-#endif
 	/* log */
 	{ "log syslog facility nowhere",
 	    "c.conf:2: unknown facility \"nowhere\", expected one of syslog(3): daemon, auth, authpriv, local0 "
@@ -506,7 +496,6 @@ warnings(void **state)
 	    "c.conf:4: warning: the rule is never reached: c.conf:3 blocks everything before it\n");
 	free(said);
 	conf_free(c);
-#if SOCKS4_ON
 	c = load_text("listen on ::1\nsocks4 allow\nauth password pam other\npass\n", &said);
 	assert_non_null(c);
 	assert_string_equal(said,
@@ -514,7 +503,6 @@ warnings(void **state)
 	    "SOCKS4 has no authentication\n");
 	free(said);
 	conf_free(c);
-#endif
 	c = load_text("listen on ::1\n", &said);
 	assert_non_null(c);
 	assert_string_equal(
