@@ -134,3 +134,57 @@ def open_session(at, host, port, user=None, password=None, **how):
     else:
         assert method == 0, f"method {method:#x}"
     return c, c.connect(host, port)
+
+
+def datagram(host, port, data, frag=0, rsv=0):
+    """The UDP request header of RFC 1928 section 7 and its data."""
+    return struct.pack("!HB", rsv, frag) + target(host) + struct.pack("!H", port) + data
+
+
+def parse_datagram(octets):
+    """(FRAG, address as text, port, data) of a datagram from the relay."""
+    rsv, frag, atyp = struct.unpack("!HBB", octets[:4])
+    assert rsv == 0
+    end = 4 + {1: 4, 4: 16}[atyp]
+    return frag, str(ipaddress.ip_address(octets[4:end])), struct.unpack("!H", octets[end:end + 2])[0], octets[end + 2:]
+
+
+class Association:
+    """A UDP association: `tcp` is the connection that it lives by, `relay` where its datagrams go."""
+
+    def __init__(self, at, declared=("0.0.0.0", 0), user=None, password=None, source=None):
+        self.tcp = Client(at, source=source)
+        assert self.tcp.greet(0 if user is None else 2) == (0 if user is None else 2)
+        if user is not None:
+            assert self.tcp.login(user, password) == 0
+        self.tcp.send(request(*declared, command=UDP))
+        rep, addr, port = self.tcp.reply()
+        assert rep == OK, rep
+        self.relay = (addr, port)
+        self.s = self.socket(source)
+
+    def socket(self, source=None):
+        """A socket that sends to the relay from this address; `s` is the first."""
+        s = socket.socket(socket.AF_INET6 if ":" in self.relay[0] else socket.AF_INET, socket.SOCK_DGRAM)
+        s.settimeout(SECONDS)
+        if source:
+            s.bind((source, 0))
+        s.connect(self.relay)
+        return s
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def close(self):
+        self.s.close()
+        self.tcp.close()
+
+    def send(self, host, port, data, frag=0):
+        self.s.send(datagram(host, port, data, frag))
+
+    def receive(self):
+        """(FRAG, source address, source port, data)."""
+        return parse_datagram(self.s.recv(65536))
