@@ -1,4 +1,5 @@
-"""Real clients through the gateway: curl, ncat, proxychains4, python3-socks, headless chromium; IPv4 and IPv6."""
+"""Real clients of CONNECT through the gateway: curl, ncat, proxychains4, python3-socks, headless chromium; IPv4 and
+IPv6, versions 5 and 4."""
 import os
 import re
 import subprocess
@@ -54,6 +55,31 @@ def test_curl_with_a_password(locked, web):
     assert len(web.requests) == 1
 
 
+@pytest.mark.parametrize("scheme, host", [("socks4", "127.0.0.1"), ("socks4", "localhost"), ("socks4a", "localhost")])
+def test_curl_with_version_4(gateway, web, scheme, host):
+    """With socks4 curl looks the name up itself; its user's name is a claim, recorded as such."""
+    g = gateway("socks4 allow\n" + sally.OPEN)
+    p = run("curl", "-sS", f"--{scheme}", f"alice@127.0.0.1:{g.port}", f"http://{host}:{web.port}/")
+    assert p.returncode == 0 and b"sallyport test page" in p.stdout, p.stderr
+    r = g.record("session-close")
+    assert (r["socks"], r["claim"], r.get("user")) == (b"4", b"alice", None)
+    assert r["asked"].decode() == f"{host if scheme == 'socks4a' else '127.0.0.1'}:{web.port}"
+
+
+def test_curl_with_version_4_is_told_why_not(gateway, web):
+    """Version 4's own refusals: by the rules, because they ask for a password, and where `socks4 allow` is not there."""
+    url = f"http://127.0.0.1:{web.port}/"
+    blocked = gateway("socks4 allow\npass connect from any to 127.0.0.2 auth none\n")
+    locked = gateway("socks4 allow\n" + PASSWORD, before=lambda g: g.write_users(sally.user_line("alice", "secret")))
+    off = gateway()
+    for g in (blocked, locked, off):
+        p = run("curl", "-sS", "--socks4", f"alice@127.0.0.1:{g.port}", url)
+        assert p.returncode == 97 and b"(91)" in p.stderr, p.stderr
+    assert blocked.record("session-refused", socks=4)["reason"] == b"blocked"
+    assert off.record("client-refused")["reason"] == b"version-not-supported"
+    assert not web.requests
+
+
 def test_curl_sees_why(gateway, serve):
     g = gateway("pass connect from any to 127.0.0.2 auth none\n")
     p = run("curl", "-sS", "-x", f"socks5h://127.0.0.1:{g.port}", "http://127.0.0.1:9/")
@@ -88,6 +114,16 @@ def test_proxychains(locked, web):
         p = run("proxychains4", "-q", "-f", f"{tmp}/conf", "curl", "-sS", f"http://127.0.0.1:{web.port}/")
     assert p.returncode == 0 and b"sallyport test page" in p.stdout, p.stderr
     assert locked.record("session-close")["user"] == b"alice"
+
+
+def test_proxychains_with_version_4(gateway, web):
+    g = gateway("socks4 allow\n" + sally.OPEN)
+    with tempfile.TemporaryDirectory(prefix="sp.", dir="/tmp") as tmp:
+        with open(f"{tmp}/conf", "w") as f:
+            f.write(f"strict_chain\nproxy_dns\n[ProxyList]\nsocks4 127.0.0.1 {g.port} alice\n")
+        p = run("proxychains4", "-q", "-f", f"{tmp}/conf", "curl", "-sS", f"http://127.0.0.1:{web.port}/")
+    assert p.returncode == 0 and b"sallyport test page" in p.stdout, p.stderr
+    assert g.record("session-close")["socks"] == b"4"
 
 
 def test_python_socks(locked, serve):

@@ -29,3 +29,12 @@ def test_connect_with_a_password(gateway, echo):
 def test_connect_blocked(gateway, echo):
     g = gateway("pass connect from any to 127.0.0.2 auth none\n")
     assert "NotAllowed" in Npm(g, "connect", ("127.0.0.1", echo.port)).end("error")["message"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_connect_by_version_4(gateway, echo, host):
+    g = gateway("socks4 allow\n" + sally.OPEN)
+    npm = Npm(g, "connect", (host, echo.port), version=4, user="a claim")
+    assert npm.end("received", b"version 4")["data"] == "version 4"
+    r = g.record("session-close", socks=4)
+    assert (r["claim"], r.get("user"), r["asked"].decode()) == (b"a claim", None, f"{host}:{echo.port}")
