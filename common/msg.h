@@ -42,6 +42,8 @@ const char *role_name(enum role r);
 #define ANSWER_ADDRS 32   /* addresses of one family that an answer carries; more are left out */
 #define PATH_MAX_MSG 256  /* a path in a message, NUL included */
 
+#define TARGETS_REFUSED_MAX 64 /* targets of an association that the rules refuse: told so many */
+
 /* One session of one worker; the master adds its instance and the worker's spawn number. */
 struct sid {
 	uint32_t slot; /* 0 .. slots-1 */
@@ -313,7 +315,9 @@ struct msg_associate {
 	uint32_t zero;
 };
 /* Worker to master, before the first datagram to each new target of an association, and once for
- * each that the rules refuse. name_len octets follow: the name that was asked for, if any. */
+ * each that the rules refuse (of these at most TARGETS_REFUSED_MAX). name_len octets follow: the
+ * name that was asked for, if any; one that the rules refuse as such has no address. A target is
+ * told again only where a newer policy decides otherwise. */
 struct msg_target {
 	struct sid sid;
 	uint32_t version;

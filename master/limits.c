@@ -20,6 +20,7 @@ struct limit_user {
 
 struct limits {
 	uint32_t sessions, max_sessions, max_per_user;
+	uint32_t associations, max_associations;
 	uint64_t seed;
 	LIST_HEAD(, limit_user) users[USER_BUCKETS];
 };
@@ -115,6 +116,27 @@ limits_leave(struct limits *l, struct limit_user *u)
 		return;
 	LIST_REMOVE(u, entry);
 	free(u);
+}
+
+void
+limits_set_associations(struct limits *l, uint32_t associations)
+{
+	l->max_associations = associations;
+}
+
+enum reason
+limits_associate(struct limits *l)
+{
+	if (l->max_associations != 0 && l->associations >= l->max_associations)
+		return REASON_LIMIT_ASSOCIATIONS;
+	l->associations++;
+	return REASON_NONE;
+}
+
+void
+limits_dissociate(struct limits *l)
+{
+	l->associations--;
 }
 
 uint32_t

@@ -1,5 +1,5 @@
 /*
- * Counting sessions against `limit sessions` and `limit sessions per user`.
+ * Counting sessions against `limit sessions`, `sessions per user` and `associations`.
  */
 #ifndef MASTER_LIMITS_H
 #define MASTER_LIMITS_H
@@ -21,6 +21,11 @@ void limits_set(struct limits *l, uint32_t sessions, uint32_t per_user); /* 0: n
 enum reason limits_enter(
     struct limits *l, const uint8_t *name, size_t len, struct limit_user **user);
 void limits_leave(struct limits *l, struct limit_user *user);
+
+/* UDP associations among the sessions. */
+void limits_set_associations(struct limits *l, uint32_t associations); /* 0: none */
+enum reason limits_associate(struct limits *l);
+void limits_dissociate(struct limits *l);
 uint32_t limits_sessions(const struct limits *l);
 
 #endif

@@ -152,8 +152,9 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 	case MSG_STRANGER:
 		return sessions_stranger(g->sessions, c, m);
 	case MSG_ASSOCIATE:
+		return sessions_associate(g->sessions, c, m);
 	case MSG_TARGET:
-		return false;
+		return sessions_target(g->sessions, c, m);
 	case MSG_INIT:
 	case MSG_POLICY:
 	case MSG_PEER:

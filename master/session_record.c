@@ -129,7 +129,7 @@ fill(struct audit_rec *r, enum audit_event ev, const struct ledger_entry *e, uin
 	audit_addr(r, FIELD_OUTGOING, &e->outgoing);
 	if (granted || e->rule_text[0] != '\0')
 		audit_str(r, FIELD_RULE, e->rule_text, strnlen(e->rule_text, sizeof(e->rule_text)));
-	if (ev != EVENT_OPEN)
+	if (ev == EVENT_UPDATE || ev == EVENT_CLOSE || ev == EVENT_REFUSED)
 		fill_counts(r, e, t);
 	if (e->log && r->severity > LOG_WARNING)
 		r->severity = LOG_WARNING;

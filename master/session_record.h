@@ -12,7 +12,8 @@
 #include "master/ledger.h"
 #include "master/log.h"
 
-/* A record of EVENT_OPEN or EVENT_UPDATE. */
+/* A record of EVENT_OPEN or EVENT_UPDATE; of EVENT_TARGET or EVENT_TARGET_REFUSED from an entry
+ * that names that target as what was asked. */
 void session_record(
     struct log *log, enum audit_event ev, const struct ledger_entry *e, uint64_t instance);
 

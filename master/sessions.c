@@ -104,6 +104,7 @@ void
 sessions_configure(struct sessions *s, const struct conf *c)
 {
 	limits_set(s->limits, c->limit_sessions, c->limit_sessions_per_user);
+	limits_set_associations(s->limits, c->limit_associations);
 	s->update_ms = c->log_update;
 }
 
@@ -152,6 +153,7 @@ finish(struct sessions *s, unsigned worker, struct ledger_entry *e, enum reason 
 	    e->state == LEDGER_REFUSED ? (enum reason)e->reason : reason, error);
 	deadline_disarm(&ss->update);
 	sessions_unlisten(ws, e->sid.slot);
+	sessions_udp_end(s, ss);
 	if (ss->counted)
 		limits_leave(s->limits, ss->user);
 	ss->counted = false;
@@ -371,7 +373,8 @@ sessions_connected(struct sessions *s, struct child *w, const struct msg *m)
 	const struct msg_connected *c = m->payload;
 	struct ledger_entry *e = sessions_entry(s, w, c->sid);
 
-	if (e == NULL || e->state != LEDGER_GRANTED || c->target.a.family == ADDR_NONE)
+	if (e == NULL || e->state != LEDGER_GRANTED || e->command == COMMAND_UDP ||
+	    c->target.a.family == ADDR_NONE)
 		return false;
 	if (e->command == COMMAND_BIND &&
 	    (memcmp(&c->target, &e->target, sizeof(c->target)) != 0 ||

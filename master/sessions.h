@@ -55,6 +55,9 @@ bool sessions_attempt(struct sessions *s, struct child *w, const struct msg *m);
 bool sessions_listen(struct sessions *s, struct child *w, const struct msg *m);
 bool sessions_stranger(struct sessions *s, struct child *w, const struct msg *m);
 bool sessions_connected(struct sessions *s, struct child *w, const struct msg *m);
+/* UDP ASSOCIATE: the association, and each target of it (sessions_udp.c). */
+bool sessions_associate(struct sessions *s, struct child *w, const struct msg *m);
+bool sessions_target(struct sessions *s, struct child *w, const struct msg *m);
 bool sessions_close(struct sessions *s, struct child *w, const struct msg *m);
 
 unsigned sessions_count(const struct sessions *s);

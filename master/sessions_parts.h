@@ -17,6 +17,7 @@ struct session {
 	bool counted;
 	struct limit_user *user;
 	struct deadline update;
+	struct association *udp; /* while it is one */
 	struct sessions *all;
 	uint32_t worker, slot; /* where it stands */
 	bool listens;          /* BIND: its listener waits for the peer */
@@ -53,5 +54,8 @@ void sessions_unlisten(struct worker_sessions *ws, uint32_t slot);
 void sessions_opened(struct sessions *s, const struct child *w, struct ledger_entry *e);
 /* Likewise, and tells the worker that it may go on. */
 void sessions_grant(struct sessions *s, struct child *w, struct ledger_entry *e);
+
+/* The part of an end that is UDP ASSOCIATE's; nothing where it was none. */
+void sessions_udp_end(struct sessions *s, struct session *ss);
 
 #endif
