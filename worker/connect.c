@@ -13,10 +13,8 @@
 
 #include "common/fd.h"
 
-/* The egress address for a family: the rule's list, else the default's. *none: there is a list, and
- * it has no address of this family. */
-static const struct addr *
-egress_of(const struct image *img, const struct image_rule *rule, uint8_t family, int *none)
+const struct addr *
+connect_egress(const struct image *img, const struct image_rule *rule, uint8_t family, int *none)
 {
 	struct image_list l = rule->egress.n > 0 ? rule->egress : img->egress;
 	const struct addr *a = image_at(img, l);
@@ -48,7 +46,7 @@ connect_socket(const struct image *img, const struct image_rule *rule,
     const struct addrport *target, uint64_t *cookie, enum reason *why)
 {
 	int none, one = 1, fd = -1;
-	const struct addr *from = egress_of(img, rule, target->a.family, &none);
+	const struct addr *from = connect_egress(img, rule, target->a.family, &none);
 	socklen_t len = sizeof(*cookie);
 
 	*why = REASON_EGRESS;
@@ -70,6 +68,30 @@ connect_socket(const struct image *img, const struct image_rule *rule,
 	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &len) == -1)
 		goto fail;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	return fd;
+fail:
+	fd_drop(fd);
+	return -1;
+}
+
+int
+connect_datagram_socket(uint8_t family, const struct addr *from)
+{
+	int one = 1, type = SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+	int fd = socket(family == ADDR_V6 ? AF_INET6 : AF_INET, type, IPPROTO_UDP);
+
+	if (fd == -1)
+		return -1;
+	if (family == ADDR_V6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) == -1)
+		goto fail;
+	if (from != NULL) {
+		struct addrport ap = { .a = *from };
+		struct sockaddr_storage ss;
+		socklen_t len = addr_to_sockaddr(&ap, &ss);
+
+		if (bind(fd, (struct sockaddr *)&ss, len) == -1)
+			goto fail;
+	}
 	return fd;
 fail:
 	fd_drop(fd);

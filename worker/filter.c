@@ -1,7 +1,8 @@
 /*
  * What a worker may call. It holds clients' octets and may have been taken over by them: it opens,
  * runs, forks, traces, signals nothing and never listens (listeners come from the master); it may
- * make TCP sockets, bind them to an outgoing address, and connect.
+ * make TCP and UDP sockets, bind them to an outgoing address or, for a relay of datagrams, to the
+ * one that a client came to, and connect or send from them.
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -14,12 +15,20 @@
 #define ALLOW_TCP(family, protocol) \
 	ALLOW_IF(socket, 3, ARG_IS(0, family), ARG_IS(1, TCP_TYPE), ARG_IS(2, protocol))
 
+#define UDP_TYPE (SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
+#define ALLOW_UDP(family) \
+	ALLOW_IF(socket, 3, ARG_IS(0, family), ARG_IS(1, UDP_TYPE), ARG_IS(2, IPPROTO_UDP))
+
 static const struct sandbox_rule rules[] = {
 	SANDBOX_EVERY_CHILD,
 	ALLOW_TCP(AF_INET, 0),
 	ALLOW_TCP(AF_INET, IPPROTO_TCP),
 	ALLOW_TCP(AF_INET6, 0),
 	ALLOW_TCP(AF_INET6, IPPROTO_TCP),
+	ALLOW_UDP(AF_INET),
+	ALLOW_UDP(AF_INET6),
+	ALLOW(recvmmsg),
+	ALLOW_IF(sendmmsg, 1, ARG_WITHIN(3, SEND_FLAGS)),
 	ALLOW_IF(accept4, 1, ARG_IS(3, SOCK_NONBLOCK | SOCK_CLOEXEC)),
 	ALLOW(bind),
 	ALLOW(connect),
@@ -27,6 +36,7 @@ static const struct sandbox_rule rules[] = {
 	ALLOW(getsockname),
 	ALLOW_SETSOCKOPT(IPPROTO_TCP, TCP_NODELAY),
 	ALLOW_SETSOCKOPT(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT),
+	ALLOW_SETSOCKOPT(IPPROTO_IPV6, IPV6_V6ONLY),
 	ALLOW_GETSOCKOPT(SOL_SOCKET, SO_ERROR),
 	ALLOW_GETSOCKOPT(SOL_SOCKET, SO_COOKIE),
 };

@@ -39,6 +39,7 @@ step(struct session *s)
 	case SESSION_FREE:
 	case SESSION_BIND:
 	case SESSION_RELAY:
+	case SESSION_UDP:
 	case SESSION_LINGER:
 	case SESSION_ABORTED:
 	case SESSION_STATES:

@@ -15,6 +15,8 @@
 #include "worker/handshake.h"
 #include "worker/request.h"
 #include "worker/session.h"
+#include "worker/udp.h"
+#include "worker/udp_parts.h"
 #include "worker/worker.h"
 
 /* How long the last messages may take to leave after STOP. */
@@ -199,6 +201,8 @@ on_refuse(struct worker *w, const struct msg *m)
 		return false;
 	if (s != NULL && s->state == SESSION_CONNECT && s->opened)
 		session_fail(s, (enum reason)in.reason, 0, RULE_NONE);
+	else if (s != NULL && s->state == SESSION_UDP) /* the trail takes no more targets */
+		session_hang_up(s, (enum reason)in.reason, 0);
 	return sane;
 }
 
@@ -368,6 +372,34 @@ link_stranger(struct session *s, uint32_t rule, const struct addrport *peer)
 }
 
 void
+link_associate(struct session *s, uint32_t rule)
+{
+	struct msg_associate m;
+
+	memset(&m, 0, sizeof(m));
+	m.sid = session_sid(s);
+	m.version = s->hs->policy->img->version;
+	m.rule = rule;
+	m.relay = s->hs->outgoing;
+	(void)chan_send(&s->w->master, MSG_ASSOCIATE, &m, sizeof(m), -1);
+}
+
+void
+link_target(struct session *s, uint32_t rule, bool passes, const struct udp_target *t)
+{
+	struct msg_target m;
+
+	memset(&m, 0, sizeof(m));
+	m.sid = session_sid(s);
+	m.version = s->w->policy->img->version;
+	m.rule = rule;
+	m.target = t->at;
+	m.passes = passes;
+	m.name_len = t->name_len;
+	(void)chan_send_tail(&s->w->master, MSG_TARGET, &m, sizeof(m), t->name, t->name_len, -1);
+}
+
+void
 link_connected(struct session *s)
 {
 	struct msg_connected m;
@@ -392,7 +424,20 @@ link_close(struct session *s, enum reason why, int error, uint32_t version, uint
 	m.error = error;
 	m.up = s->flow[UP].octets;
 	m.down = s->flow[DOWN].octets;
+	udp_account(s, &m);
 	(void)chan_send(&s->w->master, MSG_CLOSE, &m, sizeof(m), -1);
+}
+
+void
+link_count(struct session *s, enum side d, size_t n)
+{
+	struct counts *c = &s->w->counts[session_sid(s).slot];
+
+	s->flow[d].octets += n;
+	if (d == UP)
+		atomic_store_explicit(&c->up, s->flow[d].octets, memory_order_relaxed);
+	else
+		atomic_store_explicit(&c->down, s->flow[d].octets, memory_order_relaxed);
 }
 
 void

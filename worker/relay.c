@@ -51,18 +51,6 @@ drop_held(struct flow *f)
 	f->held = NULL;
 }
 
-static void
-count(struct session *s, enum side d, size_t n)
-{
-	struct counts *c = &s->w->counts[session_sid(s).slot];
-
-	s->flow[d].octets += n;
-	if (d == UP)
-		atomic_store_explicit(&c->up, s->flow[d].octets, memory_order_relaxed);
-	else
-		atomic_store_explicit(&c->down, s->flow[d].octets, memory_order_relaxed);
-}
-
 /*
  * The receiver of this direction is gone: what still comes is thrown away. The other way goes on
  * until its own end, since what the receiver had sent may still be under way.
@@ -87,7 +75,7 @@ pass_on(struct session *s, enum side d, const uint8_t *data, size_t len)
 	if (n == -1)
 		broken(s, d);
 	else
-		count(s, d, (size_t)n);
+		link_count(s, d, (size_t)n);
 	return n;
 }
 

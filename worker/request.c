@@ -15,6 +15,7 @@
 #include "worker/relay.h"
 #include "worker/reply.h"
 #include "worker/session.h"
+#include "worker/udp.h"
 #include "worker/worker.h"
 
 enum rules_answer
@@ -109,7 +110,12 @@ decide(struct session *s)
 	struct handshake *hs = s->hs;
 	struct addr a = hs->asked.a;
 
-	if (hs->command_raw != SOCKS_CMD_CONNECT && hs->command_raw != SOCKS_CMD_BIND) {
+	if (hs->command == COMMAND_UDP) {
+		udp_associate(s);
+		return;
+	}
+	if (hs->command_raw != SOCKS_CMD_CONNECT && hs->command_raw != SOCKS_CMD_BIND &&
+	    (hs->command_raw != SOCKS_CMD_UDP || hs->socks != SOCKS_VERSION)) {
 		session_fail(s, REASON_COMMAND, 0, RULE_NONE);
 		return;
 	}
@@ -149,6 +155,8 @@ command_of(const struct socks_request *r)
 		return COMMAND_CONNECT;
 	case SOCKS_CMD_BIND:
 		return COMMAND_BIND;
+	case SOCKS_CMD_UDP:
+		return COMMAND_UDP;
 	default:
 		return COMMAND_NONE;
 	}
@@ -230,6 +238,8 @@ request_granted(struct session *s)
 	if (s->state != SESSION_CONNECT)
 		return;
 	s->hs->granted = true;
-	if (s->fd[TARGET] != -1)
+	if (s->hs->command == COMMAND_UDP)
+		udp_granted(s);
+	else if (s->fd[TARGET] != -1)
 		request_established(s, &s->hs->outgoing);
 }

@@ -19,6 +19,7 @@
 #include "worker/race.h"
 #include "worker/relay.h"
 #include "worker/reply.h"
+#include "worker/udp.h"
 #include "worker/worker.h"
 
 /*
@@ -40,9 +41,10 @@ static const uint32_t may_become[SESSION_STATES] = {
 	[SESSION_AUTH_WAIT] =
 	    TO(SESSION_REQUEST) | TO(SESSION_LINGER) | TO(SESSION_ABORTED) | TO(SESSION_FREE),
 	[SESSION_REQUEST] = TO(SESSION_CONNECT) | TO(SESSION_LINGER) | TO(SESSION_FREE),
-	[SESSION_CONNECT] =
-	    TO(SESSION_BIND) | TO(SESSION_RELAY) | TO(SESSION_LINGER) | TO(SESSION_FREE),
+	[SESSION_CONNECT] = TO(SESSION_BIND) | TO(SESSION_RELAY) | TO(SESSION_UDP) |
+			    TO(SESSION_LINGER) | TO(SESSION_FREE),
 	[SESSION_BIND] = TO(SESSION_RELAY) | TO(SESSION_LINGER) | TO(SESSION_FREE),
+	[SESSION_UDP] = TO(SESSION_LINGER) | TO(SESSION_FREE),
 	[SESSION_RELAY] = TO(SESSION_LINGER) | TO(SESSION_FREE),
 	[SESSION_LINGER] = TO(SESSION_ABORTED) | TO(SESSION_FREE),
 	[SESSION_ABORTED] = TO(SESSION_FREE),
@@ -120,6 +122,9 @@ on_client(struct ev *e, uint32_t events)
 	case SESSION_RELAY:
 		relay_event(s, CLIENT, events);
 		break;
+	case SESSION_UDP:
+		udp_control(s, events);
+		break;
 	case SESSION_LINGER:
 		linger_event(s);
 		break;
@@ -135,7 +140,10 @@ on_target(struct ev *e, uint32_t events)
 {
 	struct session *s = (struct session *)((char *)e - offsetof(struct session, ev[TARGET]));
 
-	relay_event(s, TARGET, events);
+	if (s->state == SESSION_UDP)
+		udp_relay(s);
+	else
+		relay_event(s, TARGET, events);
 }
 
 static void
@@ -161,6 +169,9 @@ on_deadline(struct deadline *d)
 		break;
 	case SESSION_RELAY:
 		relay_timeout(s);
+		break;
+	case SESSION_UDP:
+		udp_timeout(s);
 		break;
 	case SESSION_LINGER:
 		session_close(s, REASON_NONE, 0);
@@ -288,6 +299,7 @@ session_close(struct session *s, enum reason why, int error)
 	if (s->auth_wait && s->state == SESSION_AUTH_WAIT)
 		auth_abort(s);
 	handshake_free(s);
+	udp_free(s);
 	session_close_side(s, CLIENT);
 	session_close_side(s, TARGET);
 	if (s->auth_wait)
@@ -325,6 +337,7 @@ session_linger(struct session *s)
 	shutdown(s->fd[CLIENT], SHUT_WR);
 	session_set_state(s, SESSION_LINGER);
 	handshake_free(s);
+	udp_free(s);
 	session_close_side(s, TARGET);
 	int r = s->ev[CLIENT].fd != -1 ? ev_set(w->loop, &s->ev[CLIENT], EPOLLIN)
 				       : ev_add(w->loop, &s->ev[CLIENT], s->fd[CLIENT], EPOLLIN);

@@ -22,6 +22,7 @@ struct worker;
 struct policy;
 struct race;
 struct bind;
+struct udp;
 
 enum session_state {
 	SESSION_FREE,
@@ -32,6 +33,7 @@ enum session_state {
 	SESSION_CONNECT,   /* look-up, attempts, the master's grant or listener */
 	SESSION_BIND,      /* its first reply is sent; waits for the peer */
 	SESSION_RELAY,
+	SESSION_UDP,     /* datagrams, while the connection lasts */
 	SESSION_LINGER,  /* a last reply is on its way; what comes is drained */
 	SESSION_ABORTED, /* everything closed; the id is kept until authd's answer */
 	SESSION_STATES
@@ -96,6 +98,7 @@ struct session {
 	struct worker *w;
 	struct handshake *hs; /* NULL from the relay on */
 	struct flow flow[SIDES];
+	struct udp *udp;            /* the association that it is */
 	uint64_t last;              /* ms: last activity */
 	uint32_t gen;               /* never 0 once used */
 	uint32_t idle, half_closed; /* ms */

@@ -14,6 +14,7 @@
 #include "common/ev.h"
 #include "common/image.h"
 #include "common/msg.h"
+#include "common/reassembly.h"
 #include "worker/names.h"
 
 struct session;
@@ -57,8 +58,9 @@ struct worker {
 	TAILQ_HEAD(, listener) listeners;
 	struct deadline accept_pause; /* armed while the machine is out of descriptors or memory */
 	bool accepting;
-	STAILQ_HEAD(, policy) policies; /* oldest first; the last is in force */
-	struct policy *policy;          /* in force; NULL before the first */
+	STAILQ_HEAD(, policy) policies;      /* oldest first; the last is in force */
+	struct policy *policy;               /* in force; NULL before the first */
+	struct reassembly_budget reassembly; /* of all associations */
 	bool stopping;
 	struct deadline stop;
 	uint32_t stop_ticks;

@@ -1,0 +1,30 @@
+/*
+ * UDP ASSOCIATE, RFC 1928 sections 4 and 7: a session whose data are datagrams. The descriptor that
+ * its client's datagrams come in on (the relay socket) stands in the session's TARGET side.
+ */
+#ifndef WORKER_UDP_H
+#define WORKER_UDP_H
+
+#include <stdint.h>
+
+#include "common/msg.h"
+
+struct session;
+
+/* The request: the rules, the relay socket, the question to the master. The session may have ended
+ * when it returns. */
+void udp_associate(struct session *s);
+/* The master lets it be: the reply, and datagrams from now on. */
+void udp_granted(struct session *s);
+/* The TCP connection that the request came on, with which the association ends. */
+void udp_control(struct session *s, uint32_t events);
+/* Datagrams from the client. */
+void udp_relay(struct session *s);
+/* `timeout udp` is over. */
+void udp_timeout(struct session *s);
+/* What was counted, for the closing record; what still waits is counted as dropped. */
+void udp_account(struct session *s, struct msg_close *m);
+/* Everything but the session's own descriptors; nothing where there is no association. */
+void udp_free(struct session *s);
+
+#endif

@@ -1,0 +1,116 @@
+/*
+ * Datagrams from an association's client, RFC 1928 section 7: who is heard, the header, fragments,
+ * and on to the target. Trusts nothing in them, nor in where they come from.
+ */
+#include "common/datagram.h"
+#include "worker/udp.h"
+#include "worker/udp_parts.h"
+#include "worker/worker.h"
+
+/* "It MUST drop any datagrams arriving from any source IP address other than the one recorded for
+ * the particular association." The port is that of the first good datagram, or as declared. */
+static bool
+is_client(const struct udp *u, const struct addrport *from)
+{
+	struct addr a = addr_dial(&from->a);
+
+	return addr_cmp(&a, &u->client.a) == 0 && from->scope == u->client.scope &&
+	       (u->client.port == 0 || from->port == u->client.port);
+}
+
+static void
+on_reassembly_due(struct deadline *d)
+{
+	struct udp *u = (struct udp *)((char *)d - offsetof(struct udp, reassembly_due));
+	uint64_t now = loop_now(u->s->w->loop);
+
+	reassembly_expire(&u->reassembly, now);
+	/* A sequence that began since has a whole time-out more. */
+	if (u->reassembly.until != 0)
+		deadline_arm(u->s->w->loop, d, REASSEMBLY_MS);
+}
+
+/* A fragment or a whole datagram; true: *whole is to be relayed. */
+static bool
+reassemble(struct udp *u, const struct datagram *d, struct datagram *whole)
+{
+	struct loop *l = u->s->w->loop;
+
+	if (!u->fragments) {
+		/* "An implementation that does not support fragmentation MUST drop any datagram
+		 * whose FRAG field is other than X'00'." */
+		*whole = *d;
+		if (d->frag != 0)
+			udp_drop(u, DROP_FRAGMENT);
+		return d->frag == 0;
+	}
+	bool is_whole = reassembly_feed(&u->reassembly, loop_now(l), d, whole);
+	if (u->reassembly.until != 0 && !deadline_armed(&u->reassembly_due)) {
+		u->reassembly_due.cb = on_reassembly_due;
+		deadline_arm(l, &u->reassembly_due, REASSEMBLY_MS);
+	}
+	return is_whole;
+}
+
+static void
+to_address(struct udp *u, const struct addr *a, const struct datagram *d)
+{
+	struct addrport at = { .a = addr_dial(a), .port = d->port };
+	struct udp_sending one = {
+		.u = u, .direction = UP, .data = d->data, .len = d->data_len, .octets = d->data_len
+	};
+	enum drop why;
+	struct udp_target *t = udp_target(u, &at, NULL, 0, &why);
+
+	if (t == NULL)
+		udp_drop(u, why);
+	else
+		udp_put(t->out->fd, &t->at, &one);
+}
+
+/* A literal is an address whatever field it came in; another spelling of one is no name. */
+static void
+relay(struct udp *u, const struct datagram *d)
+{
+	struct addr a = d->addr;
+
+	if (d->name_len > 0 && !name_is_address(d->name, d->name_len, &a))
+		udp_to_name(u, d);
+	else if (a.family == ADDR_NONE)
+		udp_drop(u, DROP_NAME);
+	else
+		to_address(u, &a, d);
+}
+
+static void
+from_client(struct udp *u, const struct udp_packet *p)
+{
+	struct datagram d, whole;
+
+	if (!is_client(u, &p->from)) {
+		udp_drop(u, DROP_SOURCE);
+		return;
+	}
+	if (datagram_parse(p->data, p->len, &d) == -1) {
+		udp_drop(u, DROP_HEADER);
+		return;
+	}
+	u->client.port = p->from.port;
+	if (!reassemble(u, &d, &whole))
+		return;
+	relay(u, &whole);
+	/* What was put together stands only until the next fragment. */
+	if (whole.head != d.head)
+		udp_flush();
+}
+
+void
+udp_relay(struct session *s)
+{
+	struct udp_packet *p;
+	unsigned n = udp_receive(s->fd[TARGET], &p);
+
+	for (unsigned i = 0; i < n; i++)
+		from_client(s->udp, &p[i]);
+	udp_flush();
+}

@@ -1,0 +1,161 @@
+/*
+ * What the files of UDP ASSOCIATE share: the association, its sockets, targets and names.
+ */
+#ifndef WORKER_UDP_PARTS_H
+#define WORKER_UDP_PARTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "common/addr.h"
+#include "common/datagram.h"
+#include "common/ev.h"
+#include "common/image.h"
+#include "common/msg.h"
+#include "common/reassembly.h"
+#include "common/rules.h"
+#include "common/tree.h"
+#include "worker/names.h"
+#include "worker/session.h"
+
+#define UDP_QUEUE_MAX (256u * 1024) /* octets of one association that wait for names */
+#define UDP_OUTS_MAX  8 /* outgoing sockets of one association: rules may differ in their egress */
+#define UDP_ADDRS_MAX 8 /* addresses of a name that are tried */
+
+/* An outgoing socket: unconnected, so that a host may answer from another address. */
+struct udp_out {
+	SLIST_ENTRY(udp_out) entry;
+	struct ev ev;
+	struct udp *u;
+	int fd;
+	uint8_t family;
+	struct addr from; /* ADDR_NONE: the kernel chooses */
+};
+
+/* Where the client has sent to, or tried to: decided by the rules, and told to the master, once. */
+struct udp_target {
+	RB_ENTRY(udp_target) entry;
+	struct addrport at; /* ADDR_NONE: a name that is refused as such */
+	uint32_t version;   /* of the policy that decided */
+	bool passes;
+	struct udp_out *out; /* where it passes */
+	uint8_t name_len;    /* 0: an address was asked for */
+	uint8_t name[];      /* normalised */
+};
+RB_HEAD(udp_targets, udp_target);
+
+/* A datagram whose name is being looked up. */
+struct udp_waiting {
+	STAILQ_ENTRY(udp_waiting) entry;
+	size_t len;
+	uint8_t data[];
+};
+
+/* A name and port that the client sends to. Its datagrams wait, in their order, while it is looked
+ * up; all others go on. */
+struct udp_name {
+	RB_ENTRY(udp_name) entry;
+	struct udp *u;
+	struct name_query q;
+	unsigned asked;         /* LOOKUP_ bits of answers to come */
+	struct deadline d;      /* for the answers; then for the second one (RFC 8305) */
+	uint64_t fresh;         /* ms: until then it is not asked for again */
+	struct udp_target *now; /* where its datagrams go; NULL: nowhere, because of `why` */
+	enum drop why;
+	struct addr addrs[UDP_ADDRS_MAX]; /* in the order in which they are tried */
+	uint8_t naddrs, at;
+	STAILQ_HEAD(, udp_waiting) waiting;
+	uint16_t port;
+	uint8_t len;
+	uint8_t name[];
+};
+RB_HEAD(udp_names, udp_name);
+
+/* An association. Idle it is this, its user and its two sockets. */
+struct udp {
+	struct session *s;
+	struct addrport client; /* the only one who is heard; port 0: not learnt yet */
+	SLIST_HEAD(, udp_out) outs;
+	unsigned nouts;
+	struct udp_targets targets;
+	uint32_t targets_max, passed, refused;
+	struct udp_names names;
+	uint32_t nnames;
+	size_t waiting;      /* octets, with what keeps them */
+	uint8_t unreachable; /* families that could not be sent to: tried last. 1: IPv4, 2: IPv6 */
+	bool replies_any, fragments;
+	struct reassembly reassembly;
+	struct deadline reassembly_due;
+	uint64_t datagrams[SIDES];
+	uint32_t drops[DROP_COUNT];
+	uint8_t method;
+	uint8_t *groups; /* packed */
+	size_t groups_len;
+	size_t user_len;
+	uint8_t user[];
+};
+
+static inline void
+udp_drop(struct udp *u, enum drop why)
+{
+	if (u->drops[why] != UINT32_MAX)
+		u->drops[why]++;
+}
+
+/* A datagram was passed on: it counts, and the association is not idle. */
+void udp_passed(struct udp *u, enum side d, size_t octets);
+
+/* --- udp_io.c: sockets by the batch --- */
+
+#define UDP_BATCH 32 /* datagrams a turn and socket, so that others have their turn */
+
+struct udp_packet {
+	struct addrport from;
+	uint8_t *data; /* with DATAGRAM_REPLY_MAX octets of room before it */
+	size_t len;
+};
+
+/* Takes what has come, at most UDP_BATCH, into the one set of buffers: how many. They stand until
+ * the next call. */
+unsigned udp_receive(int fd, struct udp_packet **packets);
+
+/* Sends one now: 0 or errno. */
+int udp_send(int fd, const struct addrport *to, const uint8_t *data, size_t len);
+
+/* What is known of a datagram on its way out. */
+struct udp_sending {
+	struct udp *u;
+	enum side direction;
+	struct udp_name *name; /* that it was sent to, if it was to a name */
+	const uint8_t *data;
+	size_t len;
+	size_t octets; /* of those the data, without header: what is counted */
+};
+/* Sends it with others, at the latest at udp_flush; its octets must stand until then. */
+void udp_put(int fd, const struct addrport *to, const struct udp_sending *one);
+void udp_flush(void);
+
+/* --- udp_target.c --- */
+
+enum rules_answer udp_rules(const struct udp *u, const struct addrport *at, const uint8_t *name,
+    size_t name_len, uint32_t *rule);
+/* The socket for a target that this rule passes, or NULL: there is no egress. */
+struct udp_out *udp_out(struct udp *u, uint32_t rule, uint8_t family);
+/* The target, decided by the policy in force, and told to the master where it is new. NULL: what
+ * goes there is dropped, because of *why. `at` may have no address: the name itself is refused. */
+struct udp_target *udp_target(
+    struct udp *u, const struct addrport *at, const uint8_t *name, size_t name_len, enum drop *why);
+void udp_targets_free(struct udp *u);
+
+/* --- udp_name.c --- */
+
+/* A datagram to a name: sent, kept or dropped. */
+void udp_to_name(struct udp *u, const struct datagram *d);
+/* Its address could not be reached: the next one, if there is one. */
+void udp_name_failed(struct udp_name *n, const struct udp_sending *one, int error);
+uint32_t udp_names_waiting(const struct udp *u);
+void udp_names_free(struct udp *u);
+
+#endif

@@ -1,0 +1,267 @@
+/*
+ * The targets of an association: which the rules let pass, the sockets that reach them, and what
+ * comes back. Owns targets and outgoing sockets. Trusts no target: what it sends reaches the client
+ * only with its real source in front, and only if the client has sent something there.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "worker/connect.h"
+#include "worker/link.h"
+#include "worker/udp_parts.h"
+#include "worker/worker.h"
+
+static int
+target_cmp(const struct udp_target *a, const struct udp_target *b)
+{
+	int d = memcmp(&a->at, &b->at, sizeof(a->at));
+
+	if (d == 0)
+		d = (int)a->name_len - (int)b->name_len;
+	return d != 0 ? d : memcmp(a->name, b->name, a->name_len);
+}
+
+TREE_GENERATE(udp_targets, udp_target, entry, target_cmp)
+
+/* Large enough for any name, to look one up. */
+union target_key {
+	struct udp_target t;
+	uint8_t octets[sizeof(struct udp_target) + NAME_MAX_LEN];
+};
+
+static struct udp_target *
+find(struct udp *u, const struct addrport *at, const uint8_t *name, size_t len)
+{
+	union target_key key;
+
+	key.t.at = *at;
+	key.t.name_len = (uint8_t)len;
+	if (len > 0)
+		memcpy(key.t.name, name, len);
+	return RB_FIND(udp_targets, &u->targets, &key.t);
+}
+
+/* Has the client sent something there, by whatever name? */
+static bool
+was_sent_to(struct udp *u, const struct addrport *at)
+{
+	union target_key key;
+	struct udp_target *t;
+
+	key.t.at = *at;
+	key.t.name_len = 0;
+	for (t = RB_NFIND(udp_targets, &u->targets, &key.t);
+	     t != NULL && memcmp(&t->at, at, sizeof(*at)) == 0;
+	     t = RB_NEXT(udp_targets, &u->targets, t))
+		if (t->passes)
+			return true;
+	return false;
+}
+
+/* --- replies --- */
+
+static void
+reply(struct udp *u, struct udp_packet *p)
+{
+	size_t max = u->client.a.family == ADDR_V6 ? DATAGRAM_MAX : DATAGRAM_MAX_V4;
+	uint8_t header[DATAGRAM_REPLY_MAX];
+	size_t n;
+
+	p->from.scope = 0; /* no target is asked for with one */
+	if (!u->replies_any && !was_sent_to(u, &p->from)) {
+		udp_drop(u, DROP_REPLY);
+		return;
+	}
+	n = datagram_header(header, &p->from);
+	if (n + p->len > max) {
+		udp_drop(u, DROP_SIZE);
+		return;
+	}
+	memcpy(p->data - n, header, n);
+	struct udp_sending one = {
+		.u = u, .direction = DOWN, .data = p->data - n, .len = n + p->len, .octets = p->len
+	};
+	udp_put(u->s->fd[TARGET], &u->client, &one);
+}
+
+static void
+on_out(struct ev *e, uint32_t events)
+{
+	struct udp_out *o = (struct udp_out *)((char *)e - offsetof(struct udp_out, ev));
+	struct udp_packet *p;
+	unsigned n = udp_receive(o->fd, &p);
+
+	(void)events;
+	for (unsigned i = 0; i < n; i++)
+		reply(o->u, &p[i]);
+	udp_flush();
+}
+
+/* --- outgoing sockets --- */
+
+static struct udp_out *
+out_new(struct udp *u, uint8_t family, const struct addr *from)
+{
+	struct udp_out *o = calloc(1, sizeof(*o));
+
+	if (o == NULL)
+		return NULL;
+	o->u = u;
+	o->family = family;
+	if (from != NULL)
+		o->from = *from;
+	o->ev = (struct ev){ .fd = -1, .cb = on_out };
+	o->fd = connect_datagram_socket(family, from);
+	if (o->fd == -1 || ev_add(u->s->w->loop, &o->ev, o->fd, EPOLLIN) == -1) {
+		if (o->fd != -1)
+			close(o->fd);
+		free(o);
+		return NULL;
+	}
+	SLIST_INSERT_HEAD(&u->outs, o, entry);
+	u->nouts++;
+	return o;
+}
+
+struct udp_out *
+udp_out(struct udp *u, uint32_t rule, uint8_t family)
+{
+	static const struct addr any;
+	const struct image *img = u->s->w->policy->img;
+	const struct addr *from;
+	struct udp_out *o;
+	int none;
+
+	from = connect_egress(img, rules_rule(img, rule), family, &none);
+	if (from == NULL && none)
+		return NULL;
+	SLIST_FOREACH (o, &u->outs, entry)
+		if (o->family == family && addr_cmp(&o->from, from != NULL ? from : &any) == 0)
+			return o;
+	return u->nouts < UDP_OUTS_MAX ? out_new(u, family, from) : NULL;
+}
+
+/* --- targets --- */
+
+enum rules_answer
+udp_rules(const struct udp *u, const struct addrport *at, const uint8_t *name, size_t name_len,
+    uint32_t *rule)
+{
+	struct query q = { .known = KNOW_ALL,
+		.method = u->method,
+		.command = COMMAND_UDP,
+		.port = at->port,
+		.source = u->client.a,
+		.target = at->a,
+		.user = u->user,
+		.user_len = u->user_len,
+		.groups = u->groups,
+		.groups_len = u->groups_len };
+
+	if (name_len > 0) {
+		q.name = name;
+		q.name_len = name_len;
+	}
+	if (at->a.family == ADDR_NONE)
+		q.known &= ~KNOW_ADDR;
+	return rules_eval(u->s->w->policy->img, &q, rule);
+}
+
+static struct udp_target *
+target_new(struct udp *u, const struct addrport *at, const uint8_t *name, size_t len)
+{
+	struct udp_target *t = calloc(1, sizeof(*t) + len);
+
+	if (t == NULL)
+		return NULL;
+	t->at = *at;
+	t->name_len = (uint8_t)len;
+	if (len > 0)
+		memcpy(t->name, name, len);
+	RB_INSERT(udp_targets, &u->targets, t);
+	return t;
+}
+
+/* Is there room for one more of these? *why: what is the matter otherwise. */
+static bool
+room_for(const struct udp *u, bool passes, enum drop *why)
+{
+	*why = passes ? DROP_TARGETS : DROP_RULES;
+	if (passes ? u->passed >= u->targets_max : u->refused >= TARGETS_REFUSED_MAX)
+		return false;
+	*why = DROP_QUEUE;
+	return !chan_full(&u->s->w->master);
+}
+
+static void
+count_target(struct udp *u, bool passes, int by)
+{
+	uint32_t *n = passes ? &u->passed : &u->refused;
+
+	*n += (uint32_t)by;
+}
+
+/* Judges a target by the policy in force; t is what was known of it, or NULL. */
+static struct udp_target *
+judge(struct udp *u, struct udp_target *t, const struct addrport *at, const uint8_t *name,
+    size_t len, enum drop *why)
+{
+	uint32_t rule;
+	bool passes = udp_rules(u, at, name, len, &rule) == RULES_PASS;
+	struct udp_out *o = passes ? udp_out(u, rule, at->a.family) : NULL;
+
+	*why = DROP_SEND;
+	if (passes && o == NULL)
+		return NULL;
+	if (t == NULL || t->passes != passes) {
+		if (!room_for(u, passes, why))
+			return NULL;
+		if (t != NULL)
+			count_target(u, t->passes, -1);
+		else if ((t = target_new(u, at, name, len)) == NULL)
+			return NULL;
+		count_target(u, passes, 1);
+		link_target(u->s, rule, passes, t);
+	}
+	t->version = u->s->w->policy->img->version;
+	t->passes = passes;
+	t->out = o;
+	return t;
+}
+
+struct udp_target *
+udp_target(
+    struct udp *u, const struct addrport *at, const uint8_t *name, size_t len, enum drop *why)
+{
+	struct udp_target *t = find(u, at, name, len);
+
+	if (t == NULL || t->version != u->s->w->policy->img->version)
+		t = judge(u, t, at, name, len, why);
+	if (t != NULL && !t->passes) {
+		*why = DROP_RULES;
+		return NULL;
+	}
+	return t;
+}
+
+void
+udp_targets_free(struct udp *u)
+{
+	struct udp_target *t, *next;
+	struct udp_out *o;
+
+	for (t = RB_MIN(udp_targets, &u->targets); t != NULL; t = next) {
+		next = RB_NEXT(udp_targets, &u->targets, t);
+		RB_REMOVE(udp_targets, &u->targets, t);
+		free(t);
+	}
+	while ((o = SLIST_FIRST(&u->outs)) != NULL) {
+		SLIST_REMOVE_HEAD(&u->outs, entry);
+		ev_del(u->s->w->loop, &o->ev);
+		close(o->fd);
+		free(o);
+	}
+}
