@@ -85,9 +85,7 @@ static const char *const later[] = { "acceptor", "bandwidth", "confidentiality",
 	"gssapi", "initiator", "integrity", "keytab", "mark", "protection", "quota", "quotas",
 	"rate", "service", "socks4a", "socks5", "strict", "upstream", "via",
 	/* BIND */
-	"bind",
-	/* UDP ASSOCIATE */
-	"association", "associations", "targets", "udp" };
+	"bind" };
 
 bool
 conf_word_later(const char *word)

@@ -110,12 +110,14 @@ decide(struct session *s)
 	struct handshake *hs = s->hs;
 	struct addr a = hs->asked.a;
 
-	if (hs->command == COMMAND_UDP) {
-		udp_associate(s);
+	if (hs->command_raw == SOCKS_CMD_UDP && hs->socks == SOCKS_VERSION) {
+		if (hs->command == COMMAND_UDP)
+			udp_associate(s);
+		else
+			session_fail(s, REASON_ATYP, 0, RULE_NONE);
 		return;
 	}
-	if (hs->command_raw != SOCKS_CMD_CONNECT && hs->command_raw != SOCKS_CMD_BIND &&
-	    (hs->command_raw != SOCKS_CMD_UDP || hs->socks != SOCKS_VERSION)) {
+	if (hs->command_raw != SOCKS_CMD_CONNECT && hs->command_raw != SOCKS_CMD_BIND) {
 		session_fail(s, REASON_COMMAND, 0, RULE_NONE);
 		return;
 	}
@@ -146,7 +148,7 @@ decide(struct session *s)
 
 /* A command without an address that could be read is told as its number alone. */
 static enum command
-command_of(const struct socks_request *r)
+command_of(const struct session *s, const struct socks_request *r)
 {
 	if (r->addr.family == ADDR_NONE && r->name_len == 0)
 		return COMMAND_NONE;
@@ -156,7 +158,7 @@ command_of(const struct socks_request *r)
 	case SOCKS_CMD_BIND:
 		return COMMAND_BIND;
 	case SOCKS_CMD_UDP:
-		return COMMAND_UDP;
+		return s->hs->socks == SOCKS_VERSION ? COMMAND_UDP : COMMAND_NONE;
 	default:
 		return COMMAND_NONE;
 	}
@@ -168,7 +170,7 @@ request_start(struct session *s, const struct socks_request *r, size_t n)
 	struct handshake *hs = s->hs;
 
 	hs->policy = link_policy_hold(s->w);
-	hs->command = command_of(r);
+	hs->command = command_of(s, r);
 	hs->command_raw = r->cmd;
 	hs->asked.a = r->addr;
 	hs->asked.port = r->port;

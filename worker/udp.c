@@ -87,7 +87,7 @@ declared_port(const struct handshake *hs)
 
 /* Takes over what of the handshake outlives it. NULL: there is no memory. */
 static struct udp *
-udp_new(struct session *s)
+udp_new(struct session *s, uint32_t rule)
 {
 	struct handshake *hs = s->hs;
 	const struct image *img = hs->policy->img;
@@ -111,7 +111,9 @@ udp_new(struct session *s)
 	u->user_len = hs->user_len;
 	memcpy(u->user, hs->user, hs->user_len);
 	hs->groups = NULL;
-	s->idle = img->timeout_udp;
+	s->idle = rules_rule(img, rule)->timeout_udp;
+	if (s->idle == 0)
+		s->idle = img->timeout_udp;
 	return u;
 }
 
@@ -139,7 +141,7 @@ udp_associate(struct session *s)
 		return;
 	}
 	advertise(s);
-	s->udp = udp_new(s);
+	s->udp = udp_new(s, rule);
 	if (s->udp == NULL) {
 		session_fail(s, REASON_GENERAL, ENOMEM, RULE_NONE);
 		return;

@@ -3,7 +3,7 @@ import json
 import re
 
 # key=word or key="octets"; inside quotes \xHH, \" and \\ (the escapes that the man page names)
-PAIR = re.compile(rb'([a-z_]+)=(?:"((?:[^"\\]|\\x[0-9a-f]{2}|\\["\\])*)"|([^ "]*))(?: |$)')
+PAIR = re.compile(rb'([a-z_-]+)=(?:"((?:[^"\\]|\\x[0-9a-f]{2}|\\["\\])*)"|([^ "]*))(?: |$)')
 ESCAPE = re.compile(rb'\\(?:x([0-9a-f]{2})|(["\\]))')
 
 

@@ -23,7 +23,7 @@
 
 /* 1 once the feature is built and its words are no longer refused (master/conf_words.c). */
 #define BIND_ON 0
-#define UDP_ON  0
+#define UDP_ON  1
 
 static char dir[64];
 

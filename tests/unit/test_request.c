@@ -40,7 +40,7 @@ test_requests_refused(void **state)
 	in[1] = 4;
 	expect_refused(in, n, SOCKS_REP_COMMAND, REASON_COMMAND, RULE_NONE);
 	assert_int_equal(((const struct msg_open *)world_last(MSG_OPEN))->command_raw, 4);
-	in[1] = SOCKS_CMD_UDP;
+	in[1] = 5;
 	expect_refused(in, n, SOCKS_REP_COMMAND, REASON_COMMAND, RULE_NONE);
 	in[1] = 0;
 	expect_refused(in, n, SOCKS_REP_COMMAND, REASON_COMMAND, RULE_NONE);
