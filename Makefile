@@ -134,7 +134,7 @@ $(NPM): $(addprefix tests/e2e/npm/,package.json package-lock.json .npmrc)
 	@mkdir -p $(B)/npm
 	$(call say,NPM,$(<D))
 	$(Q)cp $^ $(B)/npm/
-	$(Q)cd $(B)/npm && npm ci --silent --ignore-scripts --no-audit --no-fund
+	$(Q)cd $(B)/npm && npm ci --loglevel=error --ignore-scripts --no-audit --no-fund >/dev/null
 npm: $(NPM)
 
 check: need-check

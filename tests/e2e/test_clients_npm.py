@@ -1,5 +1,7 @@
 """The npm package `socks` through the gateway: CONNECT. For BIND and UDP ASSOCIATE see test_clients_bind.py and
 test_clients_udp.py."""
+import json
+
 import pytest
 
 import peers
@@ -7,6 +9,14 @@ import sally
 from npm_socks import Npm
 
 PASSWORD = 'auth password file "@DIR@/users"\npass connect from any to { any, 127.0.0.0/8, ::1 } auth password\n'
+
+
+def test_the_lock_has_hashes_and_names_no_host():
+    with open(f"{sally.TOP}/tests/e2e/npm/package-lock.json") as f:
+        text = f.read()
+    packages = [p for name, p in json.loads(text)["packages"].items() if name]
+    assert packages and all(p["integrity"].startswith("sha512-") for p in packages)
+    assert "resolved" not in text and "://" not in text
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
