@@ -4,10 +4,10 @@
  */
 #include "worker/udp.h"
 
-#include <bsd/stdlib.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,8 +27,10 @@ static int
 bind_relay(int fd, const struct addrport *gateway, struct image_ports ports)
 {
 	uint32_t count = (uint32_t)ports.last - ports.first + 1;
-	uint32_t start = arc4random_uniform(count);
+	uint16_t start = 0; /* stays so if it cannot be had: no secret, only spread */
 
+	/* Not arc4random: libbsd's asks for its pid, which the filter forbids. */
+	(void)!getrandom(&start, sizeof(start), 0);
 	for (uint32_t i = 0; i < count; i++) {
 		struct addrport at = *gateway;
 		struct sockaddr_storage ss;
