@@ -80,12 +80,10 @@ static const struct {
 #define NWORDS (sizeof(words) / sizeof(words[0]))
 
 /* Words of the language as a whole whose features this version does not have. Those that the
- * grammar knows already are refused all the same while they stand here. */
+ * grammar knew already would be refused all the same while they stood here. */
 static const char *const later[] = { "acceptor", "bandwidth", "confidentiality", "device", "guard",
 	"gssapi", "initiator", "integrity", "keytab", "mark", "protection", "quota", "quotas",
-	"rate", "service", "socks4a", "socks5", "strict", "upstream", "via",
-	/* BIND */
-	"bind" };
+	"rate", "service", "socks4a", "socks5", "strict", "upstream", "via" };
 
 bool
 conf_word_later(const char *word)

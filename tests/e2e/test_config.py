@@ -40,7 +40,7 @@ def test_words_of_later_features_are_errors(word):
 
 
 @pytest.mark.parametrize("line", [
-    "pass bind from any to any auth none", 'auth gssapi keytab "/k"',
+    'auth gssapi keytab "/k"',
     "egress guard require", 'upstream hq socks5 "h" port 1080', "workers 0", "workers 2\nworkers 3",
     'run directory "/a"\nrun directory "/b"', "table <t> { 10.0.0.0/8 }\ntable <t> { 10.0.0.0/8 }",
     "pass connect from any to any port 80-20 auth none", "pass connect from any to any port 0 auth none", 'include "/nonexistent"',

@@ -21,10 +21,6 @@
 
 #include "master/conf.h"
 
-/* 1 once the feature is built and its words are no longer refused (master/conf_words.c). */
-#define BIND_ON 0
-#define UDP_ON  1
-
 static char dir[64];
 
 static inline const char *

@@ -314,7 +314,6 @@ static const struct {
 	{ "pass auth none timeout { connect 1s, idle 2s, half-closed 3s } egress from 192.0.2.1",
 	    "rule 2 pass commands=0 methods=1 connect=1000 idle=2000 half-closed=3000 egress=192.0.2.1",
 	    false },
-#if BIND_ON
 	{ "bind ports 40000-40999\nbind advertise 198.51.100.1, 2001:db8::1",
 	    "bind ports 40000-40999 advertise 198.51.100.1 2001:db8::1", false },
 	{ "bind ports 1024\nbind advertise { 127.0.0.1 }",
@@ -329,8 +328,6 @@ static const struct {
 	    "rule 2 pass commands=6 methods=1 port=7-7 bind=9000 bind-port=20-20 bind-port=1024-65535",
 	    false },
 	{ "pass auth none bind port 1-9", "rule 2 pass commands=0 methods=1 bind-port=1-9", false },
-#endif
-#if UDP_ON
 	{ "udp ports 50000-50999\nudp advertise 2001:db8::1, 198.51.100.1",
 	    "udp ports 50000-50999 advertise 198.51.100.1 2001:db8::1", false },
 	{ "udp replies any\nudp fragments off\nlimit { associations 7\ntargets per association 9 }",
@@ -342,7 +339,6 @@ static const struct {
 	    false },
 	{ "pass connect, udp to any port 53 auth none timeout { udp 10s }",
 	    "rule 2 pass commands=a methods=1 to=any port=53-53 udp=10000", false },
-#endif
 	{ "socks4 allow\npass auth none", "socks4 allow", false },
 	{ "socks4 deny", "socks4 deny", false },
 	/* the lexer */
