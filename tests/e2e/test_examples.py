@@ -24,8 +24,8 @@ def placed(path):
     return text
 
 
-def test_there_are_four():
-    assert len(EXAMPLES) >= 4, EXAMPLES
+def test_there_are_six():
+    assert len(EXAMPLES) >= 6, EXAMPLES
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=os.path.basename)
@@ -53,9 +53,10 @@ def test_it_runs(gateway, path):
 
 
 def test_the_readmes_configuration_runs(gateway):
+    """The first one, and the lines to add to it."""
     with open(f"{sally.TOP}/README.md") as f:
-        text = re.search(r"```\n(staff = .*?)```", f.read(), re.S)[1]
-    assert "auth password file" in text
+        text = "".join(t for language, t in re.findall(r"^```(\w*)\n(.*?)^```$", f.read(), re.S | re.M) if not language)
+    assert text.startswith("staff = ") and "auth password file" in text and "socks4 allow" in text
     path_free = re.sub(r'(log file|auth password file) "[^"]*/', r'\1 "@DIR@/', text)
     subprocess.run(["ip", "addr", "add", "10.0.0.1", "dev", "lo"], check=True)
     g = gateway(path_free + 'run directory "@DIR@/run"\n', whole=True,
@@ -71,6 +72,21 @@ def test_local_carries_curl(gateway, web):
         p = subprocess.run(["curl", "-sS", "-x", f"socks5h://{at}", f"http://127.0.0.1:{web.port}/"], capture_output=True, timeout=30)
         assert p.returncode == 0, p.stderr
     peers.wait_for(lambda: g.stderr().count("event=session-close") == 2, why=g.story)
+
+
+def test_udp_carries_what_it_says_and_no_more(gateway, serve):
+    for address in ("10.1.0.1", "10.1.0.2", "10.1.0.53"):
+        subprocess.run(["ip", "addr", "add", address, "dev", "lo"], check=False, capture_output=True)
+    server = serve(peers.UdpEcho, "10.1.0.53", 53)
+    g = gateway(placed(f"{sally.TOP}/etc/examples/udp.conf") + 'log file "@DIR@/log"\nrun directory "@DIR@/run"\n', whole=True,
+                before=lambda g: g.write_users(sally.user_line("alice", "secret")))
+    with socks5.Association(("10.1.0.1", 1080), source="10.1.0.2") as a:
+        assert a.relay[0] == "10.1.0.1" and 50000 <= a.relay[1] <= 50999
+        a.send("10.1.0.53", 54, b"another port")
+        a.send("10.1.0.53", 53, b"a question")
+        assert a.receive() == (0, "10.1.0.53", 53, b"a question")
+    assert g.record("target-refused")["target"] == b"10.1.0.53:54"
+    assert [octets for octets, _ in server.seen] == [b"a question"]
 
 
 def test_two_local_gateways_the_second_says_why_not(gateway):
