@@ -123,7 +123,7 @@ on_client(struct ev *e, uint32_t events)
 		relay_event(s, CLIENT, events);
 		break;
 	case SESSION_UDP:
-		udp_control(s, events);
+		udp_control(s);
 		break;
 	case SESSION_LINGER:
 		linger_event(s);

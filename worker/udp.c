@@ -17,8 +17,6 @@
 #include "worker/udp_parts.h"
 #include "worker/worker.h"
 
-#define CONTROL_OCTETS (1024u * 1024) /* of the TCP connection; then only its end is looked for */
-
 /* --- the request --- */
 
 /* The relay's address: the one on which the client reached the gateway, at a free port of `udp
@@ -162,7 +160,7 @@ udp_granted(struct session *s)
 		return;
 	session_set_state(s, SESSION_UDP);
 	handshake_free(s);
-	if (ev_set(l, &s->ev[CLIENT], EPOLLIN | EPOLLRDHUP) == -1 ||
+	if (ev_set(l, &s->ev[CLIENT], EPOLLIN) == -1 ||
 	    ev_add(l, &s->ev[TARGET], s->fd[TARGET], EPOLLIN) == -1) {
 		session_close(s, REASON_GENERAL, errno);
 		return;
@@ -188,30 +186,19 @@ udp_passed(struct udp *u, enum side d, size_t octets)
 }
 
 /* "A UDP association terminates when the TCP connection that the UDP ASSOCIATE request arrived on
- * terminates." What comes on it is no one's, and is thrown away. */
+ * terminates." What comes on it is no one's, and is thrown away, one buffer a turn: its end stands
+ * behind it. */
 void
-udp_control(struct session *s, uint32_t events)
+udp_control(struct session *s)
 {
-	ssize_t n;
+	ssize_t n = recv(s->fd[CLIENT], s->w->scratch, sizeof(s->w->scratch), 0);
 
-	if ((s->ev[CLIENT].events & EPOLLIN) == 0) {
-		session_close(
-		    s, (events & EPOLLERR) ? REASON_CLIENT_RESET : REASON_CLIENT_CLOSED, 0);
-		return;
-	}
-	n = recv(s->fd[CLIENT], s->w->scratch, sizeof(s->w->scratch), 0);
 	if (n == -1 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n == -1) {
+	if (n == -1)
 		session_close(s, REASON_CLIENT_RESET, errno);
-		return;
-	}
-	s->drained += (uint32_t)n;
-	if (n == 0)
+	else if (n == 0)
 		session_close(s, REASON_CLIENT_CLOSED, 0);
-	else if (s->drained > CONTROL_OCTETS &&
-		 ev_set(s->w->loop, &s->ev[CLIENT], EPOLLRDHUP) == -1)
-		session_close(s, REASON_GENERAL, errno);
 }
 
 void

@@ -17,7 +17,7 @@ void udp_associate(struct session *s);
 /* The master lets it be: the reply, and datagrams from now on. */
 void udp_granted(struct session *s);
 /* The TCP connection that the request came on, with which the association ends. */
-void udp_control(struct session *s, uint32_t events);
+void udp_control(struct session *s);
 /* Datagrams from the client. */
 void udp_relay(struct session *s);
 /* `timeout udp` is over. */
