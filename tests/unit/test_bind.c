@@ -232,8 +232,7 @@ test_port_is_held(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 4; i++) {
-		struct sockaddr_in any = { .sin_family = AF_INET,
-			.sin_port = htons(l.bound.port) };
+		struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(l.bound.port) };
 		int fd = socket(AF_INET, SOCK_STREAM, 0);
 		setsockopt(fd, SOL_SOCKET, options[i % 2], &one, sizeof(one));
 		if (i < 2)
