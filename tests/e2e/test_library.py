@@ -1,5 +1,4 @@
 """libsallyport as a program's author has it: the installed header and library, and the man page's example."""
-import os
 import re
 import socket
 import subprocess
@@ -7,7 +6,9 @@ import threading
 
 import pytest
 
+import peers
 import sally
+import socks5
 from test_install import make
 
 LANGUAGES = {"c99": ["gcc", "-x", "c", "-std=c99"], "c17": ["gcc", "-x", "c", "-std=c17"], "c++98": ["clang", "-x", "c++", "-std=c++98"],
@@ -60,22 +61,39 @@ def relay_once(s, seen):
     s.sendto(b"\0\0\0\1\xc0\0\2\1\0\7" + got[5 + name + 2:].upper(), peer)
 
 
-def test_the_example_runs(installed, tmp_path):
-    program = f"{tmp_path}/example"
+@pytest.fixture
+def program(installed, tmp_path):
+    """The man page's example, compiled and linked as its reader would."""
+    path = f"{tmp_path}/example"
     more = ["-fsanitize=address,undefined"] if sally.SANITIZE else []
-    p = subprocess.run(["gcc", "-x", "c", "-std=c99", *STRICT, *more, f"-I{installed}/usr/include", "-", "-x", "none", "-o", program,
+    p = subprocess.run(["gcc", "-x", "c", "-std=c99", *STRICT, *more, f"-I{installed}/usr/include", "-", "-x", "none", "-o", path,
                         f"-L{installed}/usr/lib", "-lsallyport"], input=example(), text=True, capture_output=True, timeout=60)
     assert p.returncode == 0, p.stderr
+    return path
+
+
+def run(program, relay, name, port):
+    p = subprocess.run([program, relay[0], str(relay[1]), name, str(port)], capture_output=True, text=True, timeout=20)
+    assert p.returncode == 0, p.stderr
+    return p.stdout
+
+
+def test_the_example_runs(program):
     seen = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.bind(("127.0.0.1", 0))
         s.settimeout(20)
         t = threading.Thread(target=relay_once, args=(s, seen))
         t.start()
-        port = str(s.getsockname()[1])
-        p = subprocess.run([program, "127.0.0.1", port, "host.example", "7"], capture_output=True, text=True, timeout=20)
+        assert run(program, s.getsockname(), "host.example", 7) == "HELLO\n"
         t.join()
-    assert p.returncode == 0, p.stderr
-    assert p.stdout == "HELLO\n"
     assert seen == [b"\0\0\0\3\x0chost.example\0\7hello"]
     assert subprocess.run([program], capture_output=True, timeout=20).returncode == 1
+
+
+def test_the_example_runs_through_a_gateway(program, gateway, serve):
+    echo = serve(peers.UdpEcho)
+    g = gateway("pass udp from any to 127.0.0.0/8 auth none\n")
+    with socks5.Association(g.at) as a:
+        assert run(program, a.relay, "localhost", echo.port) == "hello\n"
+    assert [octets for octets, _ in echo.seen] == [b"hello"]
