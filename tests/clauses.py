@@ -1,6 +1,6 @@
-"""Every MUST, SHOULD and MAY of RFC 1928 and RFC 1929 (and what they say must, may or is recommended in small letters),
-each with the tests that show it. `tests/run` looks up what became of these and prints the table; a test that is not
-there, or failed, is a failure. A test is "test_x: its name" of tests/unit/test_x.c, or "e2e/test_x.py: its name"."""
+"""Every MUST, SHOULD and MAY of RFC 1928 and RFC 1929, in capitals or not, and what they expect or recommend, each with
+the tests that show it. `tests/run` looks up what became of these and prints the table; a test that is not there, or
+failed, is a failure. A test is "test_x: its name" of tests/unit/test_x.c, or "e2e/test_x.py: its name"."""
 from collections import namedtuple
 
 Clause = namedtuple("Clause", "rfc section text tests without")
@@ -35,6 +35,14 @@ CLAUSES = [
     c1928("4", "encapsulating method: requests MUST be encapsulated", without=LATER),
     c1928("6", "RSV must be set to X'00'",
           "e2e/test_clauses.py: test_reserved_octets_are_zero", "test_datagram: test_parse_reserved"),
+    c1928("6", "CONNECT: BND.ADDR and BND.PORT are those assigned to connect to the target",
+          "e2e/test_protocol.py: test_connect_carries_octets_both_ways", "e2e/test_replies.py: test_egress_address_is_used"),
+    c1928("6", "expected: CONNECT is evaluated by DST and the client's address",
+          "e2e/test_replies.py: test_not_allowed", "test_rules: test_criteria", "test_rules: test_source"),
+    c1928("6", "BIND: two replies, with the address waited on and that of the peer",
+          "e2e/test_bind.py: test_two_replies", "e2e/test_bind.py: test_time_out"),
+    c1928("6", "expected: BIND is evaluated by DST.ADDR and DST.PORT",
+          "e2e/test_bind.py: test_only_the_expected_peer", "e2e/test_bind.py: test_refused"),
     c1928("6", "the server MAY limit access by the address and port declared",
           "e2e/test_clauses.py: test_a_declared_port_limits_access"),
     c1928("6", "a client that does not know them MUST declare zeros",
