@@ -12,7 +12,7 @@
 #   B=build           build folder
 #   SANITIZE=1        ASan and UBSan (build folder build-san)
 #   PREFIX, DESTDIR   as usual, for install and uninstall
-#   FUZZ_SECONDS=60   for each target of make fuzz
+#   FUZZ_SECONDS=60   for each target of make fuzz; FUZZ_SEED=0 searches anew each time
 #   V=1               show the commands
 
 PREFIX     ?= /usr
