@@ -2,6 +2,7 @@
 #
 #   make              build everything into build/
 #   make run          install what is missing, build, run a gateway on 127.0.0.1:1080 and [::1]:1080
+#                     (PORT=N: on another port)
 #   make check        install what the tests need, build, run every test
 #   make fuzz         a minute of libFuzzer for every parser of foreign octets
 #   make lint         clang's static analyzer over the sources
@@ -11,7 +12,7 @@
 #   B=build           build folder
 #   SANITIZE=1        ASan and UBSan (build folder build-san)
 #   PREFIX, DESTDIR   as usual, for install and uninstall
-#   FUZZ_SECONDS=60   for each target of make fuzz
+#   FUZZ_SECONDS=60   for each target of make fuzz; FUZZ_SEED=0 searches anew each time
 #   V=1               show the commands
 
 PREFIX     ?= /usr
@@ -60,6 +61,10 @@ LIBS_worker       := -lseccomp -lcrypto -lbsd
 LIBS_resolver     := -lcares -lseccomp -lbsd
 LIBS_authd        := -lcrypt -lpam -lseccomp -lbsd -lpthread
 
+# $(call folder,DIR): makes it, when a recipe begins. In a checkout that is another's, make ends there with one message.
+folder = $(if $(shell mkdir -p $(1) 2>/dev/null && [ -w $(1) ] && echo yes),,$(error cannot write to $(1): \
+    expected a checkout of your own (git clone), or a build folder elsewhere (make B=/tmp/sallyport ...)))
+
 # One line a step; V=1 shows the commands.
 ifdef V
 say =
@@ -75,20 +80,28 @@ LIBRARY := $(B)/libsallyport.a
 all: $(BINS) $(LIBRARY)
 
 $(O)/%.o: %.c
-	@mkdir -p $(@D)
+	$(call folder,$(@D))
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 # The grammar (master/conf.y) becomes C in the build folder.
 $(B)/gen/master/conf_grammar.c $(B)/gen/master/conf_grammar.h &: master/conf.y
-	@mkdir -p $(B)/gen/master
+	$(call folder,$(B)/gen/master)
 	$(call say,BISON,$<)
 	$(Q)bison -Wall -Werror -d -o $(B)/gen/master/conf_grammar.c $<
 $(O)/master/conf_grammar.o: $(B)/gen/master/conf_grammar.c
-	@mkdir -p $(@D)
+	$(call folder,$(@D))
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-conversion -c -o $@ $<
 $(call obj,$(MASTER_SRC)): | $(B)/gen/master/conf_grammar.h
+
+# What has paths compiled in is made anew when they change: `make && make install PREFIX=/usr/local`.
+PATHS := $(SBINDIR) $(LIBEXECDIR) $(SYSCONFDIR)
+$(call obj,$(shell grep -lE 'SBINDIR|LIBEXECDIR|SYSCONFDIR' $(wildcard */*.c))): $(B)/paths
+$(B)/paths: FORCE
+	$(call folder,$(B))
+	@echo '$(PATHS)' | cmp -s - $@ || echo '$(PATHS)' >$@
+FORCE:
 
 $(call lib,common): $(call obj,$(COMMON_SRC))
 # Programs may take it into shared objects of theirs.
@@ -100,7 +113,7 @@ $(call lib,worker): $(filter-out %/main.o,$(call obj,$(WORKER_SRC)))
 $(call lib,resolver): $(filter-out %/resolver.o,$(call obj,$(RESOLVER_SRC)))
 $(call lib,authd): $(filter-out %/main.o,$(call obj,$(AUTHD_SRC)))
 $(B)/lib%.a:
-	@mkdir -p $(@D)
+	$(call folder,$(@D))
 	$(Q)rm -f $@
 	$(Q)ar crs $@ $^
 
@@ -120,7 +133,7 @@ HELPERS  := $(patsubst tests/%.c,$(B)/%,$(wildcard tests/e2e/*.c tests/hostile/*
 ALL_LIBS := $(foreach l,master ctl worker resolver authd common,$(call lib,$(l)))
 TEST_LIBS := -lcmocka -lcrypt -lpam -lcares -lseccomp -lcap -lcrypto -lbsd -lpthread
 $(UNITS) $(HELPERS): $(B)/%: $(O)/tests/%.o $(ALL_LIBS)
-	@mkdir -p $(@D)
+	$(call folder,$(@D))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS)
 unit: $(UNITS)
@@ -214,20 +227,24 @@ need-check:
 	$(call need,$(PKGS_BUILD) $(PKGS_RUN) $(PKGS_CHECK) $(PKGS_NODE))
 
 # --- a gateway to try, in the foreground until Ctrl-C ---
-run: need-run
+PORT := 1080
+check-port:
+	@case '$(PORT)' in '' | 0* | *[!0-9]* | ??????*) false;; *) [ $(PORT) -le 65535 ];; esac || { \
+	  echo "make run: PORT=$(PORT) is no port, expected a number from 1 to 65535"; exit 1; }
+run: check-port need-run
 	@$(MAKE) -j$(JOBS) all
 	@printf '%s\n' '' \
-	  'Sallyport starts on 127.0.0.1:1080 and [::1]:1080; Ctrl-C ends it. From another terminal, try:' \
+	  'Sallyport starts on 127.0.0.1:$(PORT) and [::1]:$(PORT); Ctrl-C ends it. From another terminal, try:' \
 	  '' \
-	  '  curl -x socks5h://127.0.0.1:1080 https://www.example.com/' \
+	  '  curl -x socks5h://127.0.0.1:$(PORT) https://www.example.com/' \
 	  '' \
 	  'or, without any network, the gateway through itself:' \
 	  '' \
-	  "  printf '\\5\\1\\0\\n' | curl -sN -x socks5h://127.0.0.1:1080 telnet://127.0.0.1:1080 | od -An -tx1" \
+	  "  printf '\\5\\1\\0\\n' | curl -sN -x socks5h://127.0.0.1:$(PORT) telnet://127.0.0.1:$(PORT) | od -An -tx1" \
 	  '' \
 	  'which prints 05 00, its answer to a SOCKS greeting.' \
 	  ''
-	@exec $(B)/sallyportd -d -f etc/examples/local.conf
+	@exec $(B)/sallyportd -d -D port=$(PORT) -f etc/examples/local.conf
 
 # --- install ---
 INCLUDEDIR  ?= $(PREFIX)/include
@@ -238,6 +255,7 @@ UNITDIR     ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 CONFDIR     := $(SYSCONFDIR)/sallyport
+LOGDIR      := /var/log/sallyport
 
 # What is installed: mode, source, target. One list serves install and uninstall. Files under
 # SYSCONFDIR are an operator's: install does not overwrite them, uninstall keeps changed ones.
@@ -267,27 +285,34 @@ CONFFILES = \
     $(foreach f,$(wildcard etc/fail2ban/filter.d/*),644 $(f) $(SYSCONFDIR)/fail2ban/filter.d/$(notdir $(f))) \
     $(foreach f,$(wildcard etc/fail2ban/jail.d/*),644 $(f) $(SYSCONFDIR)/fail2ban/jail.d/$(notdir $(f)))
 
+# The paths in the texts that are installed follow PREFIX and SYSCONFDIR.
+PLACED = sed -e 's|/usr/sbin/|$(SBINDIR)/|g' -e 's|/usr/libexec/sallyport|$(LIBEXECDIR)|g' \
+    -e 's|/usr/share/doc/sallyport|$(DOCDIR)|g' -e 's|/etc/sallyport|$(CONFDIR)|g'
+put = { install -D -m $$1 $$2 "$(DESTDIR)$$3" && { [ $$1 = 755 ] || $(PLACED) -i "$(DESTDIR)$$3"; }; } || exit 1
+
 install: all
-	@set -- $(INSTALLED); while [ $$# -gt 0 ]; do \
-	  install -D -m $$1 $$2 "$(DESTDIR)$$3" || exit 1; shift 3; done
-	@sed -i -e 's|/usr/sbin/|$(SBINDIR)/|' -e 's|/etc/sallyport/|$(CONFDIR)/|' \
-	  "$(DESTDIR)$(UNITDIR)/sallyport.service"
+	@set -- $(INSTALLED); while [ $$# -gt 0 ]; do $(put); shift 3; done
 	@set -- $(CONFFILES); while [ $$# -gt 0 ]; do \
-	  if [ -e "$(DESTDIR)$$3" ]; then echo "kept: $(DESTDIR)$$3"; \
-	  else install -D -m $$1 $$2 "$(DESTDIR)$$3" || exit 1; fi; shift 3; done
+	  if [ -e "$(DESTDIR)$$3" ]; then echo "kept: $(DESTDIR)$$3"; else $(put); fi; shift 3; done
+	@[ -d "$(DESTDIR)$(LOGDIR)" ] || install -d -m 750 "$(DESTDIR)$(LOGDIR)"
 	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then \
 	  systemd-sysusers sallyport.conf; systemd-tmpfiles --create sallyport.conf; \
 	  systemctl daemon-reload; fi
 	@echo "Installed. Next: edit $(CONFDIR)/sallyport.conf, then sallyportd -n checks it."
 
+# What an operator or the gateway made is kept, and named.
 uninstall:
 	@set -- $(INSTALLED); while [ $$# -gt 0 ]; do rm -f "$(DESTDIR)$$3"; shift 3; done
 	@set -- $(CONFFILES); while [ $$# -gt 0 ]; do \
-	  if cmp -s $$2 "$(DESTDIR)$$3"; then rm -f "$(DESTDIR)$$3"; \
+	  if $(PLACED) $$2 | cmp -s - "$(DESTDIR)$$3"; then rm -f "$(DESTDIR)$$3"; \
 	  elif [ -e "$(DESTDIR)$$3" ]; then echo "kept, because it was changed: $(DESTDIR)$$3"; fi; \
 	  shift 3; done
-	@for d in $(LIBEXECDIR) $(DOCDIR)/examples $(DOCDIR) $(CONFDIR); do \
+	@for d in $(LIBEXECDIR) $(DOCDIR)/examples $(DOCDIR) $(CONFDIR) $(LOGDIR); do \
 	  rmdir "$(DESTDIR)$$d" 2>/dev/null || true; done
+	@find "$(DESTDIR)$(CONFDIR)" "$(DESTDIR)$(LOGDIR)" "$(DESTDIR)$(LOGDIR)".log* -type f \
+	  ! -path "$(DESTDIR)$(CONFDIR)/sallyport.conf" 2>/dev/null | sed 's/^/kept: /'
+	@users=$$(grep -o '^sallyport-[a-z]*' "$(DESTDIR)/etc/passwd" 2>/dev/null | xargs); \
+	  [ -z "$$users" ] || echo "kept: the system users $$users (userdel removes one)"
 
 clean:
 	rm -rf build build-san build-fuzz
@@ -295,7 +320,7 @@ clean:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 .PHONY: all unit testbuild npm check fuzzers fuzzbuild fuzz lint format need-build need-run need-check \
-    run install uninstall clean
+    check-port run install uninstall clean FORCE
 # No rules of make's own: one would make master/conf.c from master/conf.y.
 MAKEFLAGS += -r
 .SUFFIXES:

@@ -112,19 +112,19 @@ users_file_safe(int fd, const char **what)
 	struct stat st;
 
 	if (fstat(fd, &st) == -1) {
-		*what = "cannot be examined";
+		*what = "it cannot be examined";
 	} else if (!S_ISREG(st.st_mode)) {
 		errno = EINVAL;
-		*what = "is not a regular file";
+		*what = "it is not a regular file";
 	} else if (st.st_uid != 0 && st.st_uid != geteuid()) {
 		errno = EPERM;
-		*what = "is not owned by root";
+		*what = "it does not belong to root";
 	} else if ((st.st_mode & S_IRWXO) != 0) {
 		errno = EPERM;
-		*what = "is open to others: its mode must be 0600 or 0640";
+		*what = "it is open to others, expected mode 0600 or 0640";
 	} else if ((st.st_mode & S_IWGRP) != 0) {
 		errno = EPERM;
-		*what = "can be written by its group: its mode must be 0600 or 0640";
+		*what = "its group may write it, expected mode 0600 or 0640";
 	} else {
 		return 0;
 	}
@@ -256,6 +256,12 @@ read_expires(struct field f, int64_t *out)
 		days += lengths[m - 1] + (m == 2 && leap_year(year));
 	*out = days * DAY_SECONDS;
 	return 0;
+}
+
+bool
+users_expires(const char *text, int64_t *out)
+{
+	return read_expires((struct field){ text, strlen(text) }, out) == 0;
 }
 
 static const char *

@@ -46,6 +46,9 @@ const struct user *users_nth(const struct users *u, size_t i); /* in file order 
  * which. */
 int users_file_safe(int fd, const char **what);
 
+/* The EXPIRES field of the file: *out as in struct user. False: it is neither empty nor a date. */
+bool users_expires(const char *text, int64_t *out);
+
 /* crypt(3) takes a C string, a password may hold any octet: one without NUL stands for itself; in
  * one with NUL, 00 becomes 01 01 and 01 becomes 01 02. Returns the length; out is NUL-terminated;
  * wipe it. */

@@ -65,31 +65,31 @@ enum audit_field {
 };
 
 /* X(EVENT, name, syslog severity, may be capped as caused before authentication, what it says) */
-#define AUDIT_EVENTS(X)                                                                            \
-	X(EVENT_OPEN, "session-open", LOG_INFO, false, "a session is granted, and connects")       \
-	X(EVENT_UPDATE, "session-update", LOG_INFO, false, "octets so far of a long session")      \
-	X(EVENT_TARGET, "session-target", LOG_INFO, false, "an association sends to a new target") \
-	X(EVENT_TARGET_REFUSED, "target-refused", LOG_NOTICE, false,                               \
-	    "an association may not send to a target; told once a target")                         \
-	X(EVENT_STRANGER, "peer-refused", LOG_NOTICE, false,                                       \
-	    "BIND: a host that came was not the expected one, or is blocked; told once a host")    \
-	X(EVENT_CLOSE, "session-close", LOG_INFO, false, "a session has ended")                    \
-	X(EVENT_REFUSED, "session-refused", LOG_NOTICE, false,                                     \
-	    "a request was not served: by the rules, a limit, or because it failed")               \
-	X(EVENT_EARLY, "client-refused", LOG_NOTICE, true,                                         \
-	    "a client was turned away before a request; one record a source and reason, counted")  \
-	X(EVENT_AUTH_OK, "auth-ok", LOG_INFO, false, "a user was authenticated")                   \
-	X(EVENT_AUTH_FAILED, "auth-failed", LOG_NOTICE, true, "an authentication failed")          \
-	X(EVENT_START, "start", LOG_NOTICE, false, "the gateway has started")                      \
-	X(EVENT_STOP, "stop", LOG_NOTICE, false, "the gateway has stopped")                        \
-	X(EVENT_RELOAD, "reload", LOG_NOTICE, false, "a new configuration is in force")            \
-	X(EVENT_RELOAD_FAILED, "reload-failed", LOG_ERR, false,                                    \
-	    "a configuration had errors: the old one stays")                                       \
-	X(EVENT_CHILD_LOST, "child-lost", LOG_ERR, false, "a process ended and is replaced")       \
-	X(EVENT_SANDBOX, "sandbox", LOG_WARNING, false,                                            \
-	    "layers that this kernel or user cannot have")                                         \
-	X(EVENT_LOST, "records-lost", LOG_ERR, false,                                              \
-	    "records that a log could not take: counted")                                          \
+#define AUDIT_EVENTS(X)                                                                                      \
+	X(EVENT_OPEN, "session-open", LOG_INFO, false, "a session is granted, and connects")                 \
+	X(EVENT_UPDATE, "session-update", LOG_INFO, false, "octets so far of a long session")                \
+	X(EVENT_TARGET, "session-target", LOG_INFO, false, "an association sends to a new target")           \
+	X(EVENT_TARGET_REFUSED, "target-refused", LOG_NOTICE, false,                                         \
+	    "an association may not send to a target; told once a target")                                   \
+	X(EVENT_STRANGER, "peer-refused", LOG_NOTICE, false,                                                 \
+	    "BIND: a host that came was not the expected one, or is blocked; told once a host")              \
+	X(EVENT_CLOSE, "session-close", LOG_INFO, false, "a session has ended")                              \
+	X(EVENT_REFUSED, "session-refused", LOG_NOTICE, false,                                               \
+	    "a request was not served: by the rules or a limit, or it failed before a connection was tried") \
+	X(EVENT_EARLY, "client-refused", LOG_NOTICE, true,                                                   \
+	    "a client was turned away before a request; one record a source and reason, counted")            \
+	X(EVENT_AUTH_OK, "auth-ok", LOG_INFO, false, "a user was authenticated")                             \
+	X(EVENT_AUTH_FAILED, "auth-failed", LOG_NOTICE, true, "an authentication failed")                    \
+	X(EVENT_START, "start", LOG_NOTICE, false, "the gateway has started")                                \
+	X(EVENT_STOP, "stop", LOG_NOTICE, false, "the gateway has stopped")                                  \
+	X(EVENT_RELOAD, "reload", LOG_NOTICE, false, "a new configuration is in force")                      \
+	X(EVENT_RELOAD_FAILED, "reload-failed", LOG_ERR, false,                                              \
+	    "a configuration had errors: the old one stays")                                                 \
+	X(EVENT_CHILD_LOST, "child-lost", LOG_ERR, false, "a process ended and is replaced")                 \
+	X(EVENT_SANDBOX, "sandbox", LOG_WARNING, false,                                                      \
+	    "layers that this kernel or user cannot have")                                                   \
+	X(EVENT_LOST, "records-lost", LOG_ERR, false,                                                        \
+	    "records that a log could not take: counted")                                                    \
 	X(EVENT_NOTICE, "notice", LOG_NOTICE, false, "something an operator should know: in detail")
 
 enum audit_event {

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/run_directory.h"
 #include "master/conf_lex.h"
 #include "master/conf_parse.h"
 
@@ -91,7 +92,9 @@ say(struct conf_parse *ps, const struct conf_where *w, const char *kind, const c
 	char *text;
 
 	say_text(ps->errors, w->file);
-	fprintf(ps->errors, ":%u: %s", w->line, kind);
+	if (w->line > 0)
+		fprintf(ps->errors, ":%u", w->line);
+	fprintf(ps->errors, ": %s", kind);
 	if (vasprintf(&text, fmt, ap) == -1) {
 		fputs("out of memory\n", ps->errors);
 		return;
@@ -202,18 +205,11 @@ conf_begin(struct conf_parse *ps)
 }
 
 static void
-default_run_directory(struct conf_parse *ps, bool root)
+default_run_directory(struct conf_parse *ps)
 {
-	const char *xdg = getenv("XDG_RUNTIME_DIR");
-	struct conf *c = ps->conf;
+	char dir[RUN_DIRECTORY_MAX];
 
-	if (root)
-		c->run_directory = conf_sprintf(ps, "/run/sallyport");
-	else if (xdg != NULL && xdg[0] == '/' &&
-		 strlen(xdg) + sizeof("/sallyport") <= CONF_RUN_DIR_MAX)
-		c->run_directory = conf_sprintf(ps, "%s/sallyport", xdg);
-	else
-		c->run_directory = conf_sprintf(ps, "/tmp/sallyport-%u", (unsigned)geteuid());
+	ps->conf->run_directory = conf_sprintf(ps, "%s", run_directory_default(dir));
 }
 
 /* As root the layers without which a child would not be confined at all are required (design, "The
@@ -248,7 +244,7 @@ conf_defaults(struct conf_parse *ps)
 		c->prefer[c->prefer_n++] = METHOD_NONE;
 	}
 	if (c->run_directory == NULL)
-		default_run_directory(ps, root);
+		default_run_directory(ps);
 	if (STAILQ_EMPTY(&c->logs)) {
 		conf_log_begin(ps, &ps->end, LOGTO_SYSLOG, NULL);
 		conf_log_end(ps);
@@ -270,7 +266,7 @@ conf_read(struct conf_parse *ps, const char *path, const struct conf_define *def
 		conf_lex_define_outside(ps, &defs[i]);
 	ps->lex.last = T_NL; /* a statement may begin */
 	if (conf_lex_file(ps, ps->conf->path) == -1) {
-		conf_error(ps, &ps->end,
+		conf_error(ps, &(struct conf_where){ ps->conf->path, 0 },
 		    "cannot read the configuration: %s, expected a readable file", strerror(errno));
 		return true;
 	}

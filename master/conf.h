@@ -68,7 +68,7 @@ struct conf_rule {
 	STAILQ_ENTRY(conf_rule) entry;
 	struct conf_where where;
 	enum rule_action action;
-	bool log;
+	bool log, broken;          /* broken: it had a syntax error */
 	uint8_t commands, methods; /* bits; 0: not given */
 	struct conf_table *from;   /* NULL: any */
 	struct conf_table *to;     /* NULL: no addresses in the list */

@@ -386,19 +386,19 @@ criterion
 /* Words that the parser would have taken, for people: "a, b or c". */
 static const char *
 expected(const yypcontext_t *ctx, struct conf_parse *ps, const struct conf_item *got,
-    const char **near, bool *words)
+    const char **near, bool *words, bool *name)
 {
 	yysymbol_kind_t kinds[YYNTOKENS];
 	int n = yypcontext_expected_tokens(ctx, kinds, YYNTOKENS), kept = 0;
-	bool plain = false, begin = false;
+	bool begin = false;
 	const char *out = "";
 
 	for (int i = 0; i < n; i++) {
-		plain = plain || kinds[i] == YYSYMBOL_WORD;
+		*name = *name || kinds[i] == YYSYMBOL_WORD;
 		begin = begin || kinds[i] == YYSYMBOL_MACRO;
 	}
 	for (int i = 0; i < n; i++) {
-		bool implied = (kinds[i] == YYSYMBOL_STRING && plain) || (kinds[i] == YYSYMBOL_NL && begin);
+		bool implied = (kinds[i] == YYSYMBOL_STRING && *name) || (kinds[i] == YYSYMBOL_NL && begin);
 
 		if (kinds[i] != YYSYMBOL_YYEOF && kinds[i] != YYSYMBOL_YYerror && !implied &&
 		    !conf_word_later(yysymbol_name(kinds[i])))
@@ -420,19 +420,23 @@ yyreport_syntax_error(const yypcontext_t *ctx, struct conf_parse *ps)
 {
 	const struct conf_item *got = ps->lex.item;
 	const struct conf_where *w = yypcontext_location(ctx);
-	bool words = false; /* of the language, expected */
-	const char *near = NULL, *want = expected(ctx, ps, got, &near, &words);
+	bool words = false, name = false; /* of the language, or any other, expected */
+	const char *near = NULL, *want = expected(ctx, ps, got, &near, &words, &name);
 	const char *what = conf_show(ps, got);
 
 	conf_lex_spoil(ps);
 	if (got->token == T_NL)
 		conf_error(ps, w, "the line ends too early, expected %s", want);
-	else if (got->token == T_BREAK)
+	else if (got->token == T_BREAK || (got->token == '}' && ps->lex.before != NULL &&
+		     (ps->lex.before->token == '{' || ps->lex.before->token == T_BREAK)))
 		conf_error(ps, w, "a list has nothing in it, expected %s", want);
 	else if (got->token == T_WORD && conf_word_later(got->s))
 		conf_error(ps, w, "%s is not in this version, expected %s", what, want);
 	else if (near != NULL)
 		conf_error(ps, w, "unknown word %s, expected %s; did you mean %s?", what, want, near);
+	else if (name && yypcontext_token(ctx) > YYSYMBOL_ANY && !got->quoted)
+		conf_error(ps, w, "unexpected %s, a word of the language, expected %s; quote it if it is a name",
+		    what, want);
 	else if (got->token == T_WORD && words)
 		conf_error(ps, w, "unknown word %s, expected %s", what, want);
 	else

@@ -23,14 +23,15 @@ check_users_file(struct conf_parse *ps)
 	if ((fd = open(c->users_file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) ==
 	    -1) {
 		conf_error(ps, &c->auth_where,
-		    "cannot open the users file %s: %s, expected a readable file", c->users_file,
-		    strerror(errno));
+		    errno == ELOOP
+			? "the users file %s is a symbolic link (%s), expected the name of the file itself"
+			: "cannot open the users file %s: %s, expected a readable file (sallyportctl passwd add makes it)",
+		    c->users_file, strerror(errno));
 		return;
 	}
 	if (users_file_safe(fd, &what) == -1)
-		conf_error(ps, &c->auth_where,
-		    "the users file %s is not safe: %s, expected a file of root's that others cannot read",
-		    c->users_file, what);
+		conf_error(
+		    ps, &c->auth_where, "the users file %s is not safe: %s", c->users_file, what);
 	close(fd);
 }
 
@@ -75,6 +76,8 @@ check_rule_auth(struct conf_parse *ps, const struct conf_rule *r)
 
 	for (unsigned i = 0; i < c->prefer_n; i++)
 		preferred = preferred || c->prefer[i] == METHOD_PASSWORD;
+	if (r->broken) /* the auth may be what was not read */
+		return;
 	/* `auth none` is met by any session, so that only rules without it are left to judge below.
 	 */
 	if (names && r->methods == METHOD_BIT(METHOD_NONE))

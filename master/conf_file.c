@@ -11,6 +11,27 @@
 
 #include "master/conf_parse.h"
 
+/* Who else can change what the file says, or put another in its place. */
+static void
+warn_writers(struct conf_parse *ps, const char *path, const struct stat *st)
+{
+	const struct conf_where w = { path, 0 };
+	const char *slash = strrchr(path, '/');
+	const char *dir =
+	    slash == NULL ? "." : conf_sprintf(ps, "%.*s", (int)(slash - path + 1), path);
+	struct stat up;
+
+	if (st->st_mode & S_IWOTH)
+		conf_warn(ps, &w, "anyone may write this file and so decide who gets through");
+	if (st->st_uid != 0 && st->st_uid != geteuid())
+		conf_warn(ps, &w,
+		    "this file belongs to user %u, who so decides who gets through; expected root or the gateway's user",
+		    (unsigned)st->st_uid);
+	/* In one with the sticky bit, as /tmp, nobody replaces the file of another. */
+	if (stat(dir, &up) == 0 && (up.st_mode & S_IWOTH) && !(up.st_mode & S_ISVTX))
+		conf_warn(ps, &w, "anyone may replace this file: its directory is open to all");
+}
+
 char *
 conf_slurp(struct conf_parse *ps, const char *path, size_t *len)
 {
@@ -42,9 +63,7 @@ conf_slurp(struct conf_parse *ps, const char *path, size_t *len)
 	}
 	close(fd);
 	*len = have;
-	if (st.st_mode & S_IWOTH)
-		conf_warn(ps, &(struct conf_where){ path, 1 },
-		    "anyone may write this file and so decide who gets through");
+	warn_writers(ps, path, &st);
 	return text;
 fail:
 	saved = errno;

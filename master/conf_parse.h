@@ -30,11 +30,10 @@
 #define CONF_BRIEF_MAX    600000u  /* ms, ten minutes: handshake, connect */
 #define CONF_LONG_MAX     2592000000u /* ms, thirty days: all others; below 2^32 */
 #define CONF_UPDATE_MAX   86400000u   /* ms, a day */
-#define CONF_RULE_TIMES                                                                           \
-	1000u                 /* distinct lengths in rules; DEADLINE_CLASSES with room for others \
-			       */
-#define CONF_RUN_DIR_MAX 80u  /* octets: names of sockets in it must fit sun_path */
-#define CONF_SOCKET_MAX  107u /* octets: sun_path without its NUL */
+#define CONF_RULE_TIMES                                                                          \
+	1000u                /* distinct lengths in rules; DEADLINE_CLASSES with room for others \
+			      */
+#define CONF_SOCKET_MAX 107u /* octets: sun_path without its NUL */
 
 /* A token with its text, and so an element of every list the grammar makes. */
 enum conf_item_kind { ITEM_TEXT, ITEM_TABLE, ITEM_ANY };

@@ -5,12 +5,24 @@
 #include <string.h>
 
 #include "common/rules.h"
+#include "common/run_directory.h"
 #include "master/conf_grammar.h"
 #include "master/conf_parse.h"
 
 #define LISTEN_PORT  1080 /* RFC 1928 section 3 */
 #define DNS_PORT     53   /* RFC 1035 section 4.2 */
 #define PAM_NAME_MAX 63   /* octets; struct msg_init carries it */
+
+/* A link-local address alone: the kernel would not know which network is meant. */
+static bool
+needs_interface(const char *s)
+{
+	struct addr a;
+	uint8_t plen;
+
+	return addr_parse(s, &a) == 0 && a.family == ADDR_V6 &&
+	       addr_special(&a, &plen) == ADDR_LINK_LOCAL;
+}
 
 /* What may stand behind `listen on`: an address (a link-local one with %interface), an interface, a
  * host's name, or *. Which of them is found at start. */
@@ -23,6 +35,8 @@ listen_host(const struct conf_item *it)
 
 	if (strlen(it->s) != it->len || it->len == 0 || it->len > NAME_MAX_LEN)
 		return false;
+	if (needs_interface(it->s))
+		return false;
 	if (strcmp(it->s, "*") == 0 || addr_parse(it->s, &a) == 0)
 		return true;
 	if (scope != NULL && scope[1] != '\0' && (size_t)(scope - it->s) < sizeof(text)) {
@@ -34,6 +48,36 @@ listen_host(const struct conf_item *it)
 		return false;
 	return strspn(it->s,
 		   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.@") == it->len;
+}
+
+/* Says why it is none, with the right writing where the wrong one is known. */
+static void
+listen_wrong(struct conf_parse *ps, const struct conf_item *it)
+{
+	const char *colon = strrchr(it->s, ':'), *shown = conf_show(ps, it);
+	size_t n = colon != NULL ? (size_t)(colon - it->s) : 0;
+	char host[ADDR_TEXT];
+	struct addr a;
+
+	if (needs_interface(it->s)) {
+		conf_error(ps, &it->where,
+		    "%s is link-local and needs an interface, expected %s%%eth0 with the interface's name",
+		    shown, it->s);
+		return;
+	}
+	if (n > 2 && it->s[0] == '[' && it->s[n - 1] == ']')
+		snprintf(
+		    host, sizeof(host), "%.*s", (int)(n - 2 < sizeof(host) ? n - 2 : 0), it->s + 1);
+	else
+		snprintf(host, sizeof(host), "%.*s", (int)(n < sizeof(host) ? n : 0), it->s);
+	if (colon != NULL && strspn(colon + 1, "0123456789") == strlen(colon + 1) &&
+	    addr_parse(host, &a) == 0)
+		conf_error(ps, &it->where, "%s is nothing to listen on, expected %s port %s", shown,
+		    host, colon + 1);
+	else
+		conf_error(ps, &it->where,
+		    "%s is nothing to listen on, expected an address, a name, an interface or *",
+		    shown);
 }
 
 void
@@ -49,9 +93,7 @@ conf_set_listen(struct conf_parse *ps, const struct conf_where *w, struct conf_i
 	STAILQ_FOREACH (it, hosts, entry) {
 		if (!listen_host(it)) {
 			ps->spoiled |= SPOILED_LISTEN;
-			conf_error(ps, &it->where,
-			    "%s is nothing to listen on, expected an address, a name, an interface or *",
-			    conf_show(ps, it));
+			listen_wrong(ps, it);
 			continue;
 		}
 		STAILQ_FOREACH (l, &ps->conf->listens, entry)
@@ -85,7 +127,7 @@ conf_set_run_directory(
 	const char *s;
 
 	conf_once(ps, ONCE_RUN_DIRECTORY, w, "run directory");
-	if ((s = conf_path(ps, path, "a run directory", CONF_RUN_DIR_MAX)) != NULL)
+	if ((s = conf_path(ps, path, "a run directory", RUN_DIRECTORY_MAX - 1u)) != NULL)
 		ps->conf->run_directory = conf_copy(ps, s, strlen(s));
 }
 

@@ -133,7 +133,9 @@ conf_unicast(const struct addr *a)
 	enum addr_special special = addr_special(&canon, &plen);
 
 	return addr_cmp(a, &canon) == 0 && special != ADDR_MULTICAST && special != ADDR_BROADCAST &&
-	       special != ADDR_THIS_HOST;
+	       special != ADDR_THIS_HOST &&
+	       /* Of a link-local IPv6 address alone the kernel would not know the network. */
+	       !(special == ADDR_LINK_LOCAL && a->family == ADDR_V6);
 }
 
 bool
@@ -143,6 +145,17 @@ conf_prefix(struct conf_parse *ps, const struct conf_item *it, struct prefix *ou
 	bool host_bits = false;
 
 	if (strlen(it->s) != it->len || prefix_parse(it->s, out, &host_bits) == -1) {
+		const char *slash = strchr(it->s, '/');
+		struct addr a;
+
+		if (slash != NULL && slash[1] != '\0' &&
+		    strspn(slash + 1, "0123456789") == strlen(slash + 1) &&
+		    addr_parse(conf_sprintf(ps, "%.*s", (int)(slash - it->s), it->s), &a) == 0) {
+			conf_error(ps, &it->where,
+			    "%s is no prefix, expected a length from 0 to %d", conf_show(ps, it),
+			    a.family == ADDR_V4 ? 32 : 128);
+			return false;
+		}
 		conf_error(ps, &it->where, "%s is no prefix, expected ADDRESS or ADDRESS/LENGTH",
 		    conf_show(ps, it));
 		return false;

@@ -65,7 +65,7 @@ read_file(struct ctl_users *f, int fd)
 	unsigned line;
 
 	if (users_file_safe(fd, &what) == -1) {
-		warnx("%s %s", f->path, what);
+		warnx("%s: %s", f->path, what);
 		return -1;
 	}
 	if ((f->users = users_read(fd, &line, &what)) == NULL) {
@@ -99,7 +99,9 @@ ctl_users_open(struct ctl_users *f, const char *path, bool create)
 	int fd = openat(f->dir, f->base, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (fd == -1 && errno == ENOENT && create)
 		return 0;
-	if (fd == -1)
+	if (fd == -1 && errno == ELOOP)
+		warnx("%s is a symbolic link; name the file itself", path);
+	else if (fd == -1)
 		warn("%s", path);
 	int error = fd == -1 ? -1 : read_file(f, fd);
 	if (fd != -1)

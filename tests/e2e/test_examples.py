@@ -30,9 +30,8 @@ def test_there_are_six():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=os.path.basename)
 def test_it_is_right(path):
-    p = subprocess.run([f"{sally.BUILD}/sallyportd", "-n", "-f", path], capture_output=True, text=True, timeout=30,
-                       env=sally.environment())
-    assert not [l for l in p.stderr.splitlines() if re.match(r".*:\d+: ", l) and "users" not in l], p.stderr
+    _, err = sally.check(placed(path))
+    assert not [l for l in err.splitlines() if re.match(r".*:\d+: ", l) and "users" not in l], err
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=os.path.basename)

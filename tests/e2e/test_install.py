@@ -14,13 +14,13 @@ import sally
 import socks5
 
 
-def make(*args, seconds=600):
+def make(*args, seconds=600, status=0):
     more = ["SANITIZE=1"] if sally.SANITIZE else []
     env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE") and k != "MFLAGS"}
     # -o all: what is tested is what was built, while others run it
     p = subprocess.run(["make", "-C", sally.TOP, "-o", "all", f"B={os.path.relpath(sally.BUILD, sally.TOP)}", *more, *args], capture_output=True,
                        text=True, timeout=seconds, env=env)
-    assert p.returncode == 0, p.stdout + p.stderr
+    assert p.returncode == status, p.stdout + p.stderr
     return p.stdout
 
 
@@ -67,11 +67,54 @@ def test_install_keeps_what_an_operator_changed(dest):
     assert files(dest) == ["etc/sallyport/sallyport.conf"]
 
 
+def test_uninstall_names_all_that_it_keeps(dest):
+    make("install", f"DESTDIR={dest}")
+    for path, text in (("etc/sallyport/users", "alice:x::\n"), ("var/log/sallyport/audit.log", "x\n"), ("var/log/sallyport.log", "x\n"),
+                       ("etc/passwd", "root:x:0:0::/:/bin/sh\nsallyport-worker:x:998:998::/:/bin/false\n")):
+        with open(f"{dest}/{path}", "w") as f:
+            f.write(text)
+    said = make("uninstall", f"DESTDIR={dest}").splitlines()
+    for line in (f"kept: {dest}/etc/sallyport/users", f"kept: {dest}/var/log/sallyport/audit.log", f"kept: {dest}/var/log/sallyport.log",
+                 "kept: the system users sallyport-worker (userdel removes one)"):
+        assert line in said, (line, said)
+    assert files(dest) == ["etc/passwd", "etc/sallyport/users", "var/log/sallyport.log", "var/log/sallyport/audit.log"]
+
+
+def test_make_run_on_another_port():
+    said = make("-n", "run", "PORT=4321")
+    assert "-D port=4321" in said and said.count("127.0.0.1:4321") == 4 and "1080" not in said, said
+    assert "PORT=abc is no port" in make("run", "PORT=abc", status=2)
+
+
+def test_who_writes_which_log():
+    """rsyslog and the gateway never write the same file, and the snippets name the files that there are."""
+    texts = {}
+    for path in [f"{sally.TOP}/README.md", *glob.glob(f"{sally.TOP}/etc/**/*", recursive=True)]:
+        if os.path.isfile(path):
+            with open(path) as f:
+                texts[os.path.relpath(path, sally.TOP)] = f.read()
+    ours = {m for t in texts.values() for m in re.findall(r'log file "([^"]*)"', t)}
+    assert ours == {"/var/log/sallyport/audit.log"}, ours
+    theirs = re.findall(r'file="([^"]*)"', texts["etc/rsyslog/sallyport.conf"])
+    assert theirs == ["/var/log/sallyport.log"]
+    assert re.findall(r"^logpath\s*= (.*)$", texts["etc/fail2ban/jail.d/sallyport.conf"], re.M) == theirs
+    assert "/var/log/sallyport.log /var/log/sallyport/*.log {" in texts["etc/logrotate/sallyport"]
+    assert re.search(r"^d +/var/log/sallyport +0750 root root", texts["etc/systemd/sallyport.tmpfiles"], re.M)
+    assert "LogsDirectory=sallyport\nLogsDirectoryMode=0750\n" in texts["etc/systemd/sallyport.service"]
+
+
 def test_another_prefix(dest):
     make("install", f"DESTDIR={dest}", "PREFIX=/usr/local", "SYSCONFDIR=/usr/local/etc")
     assert all(f.startswith("usr/local/") for f in files(dest)), files(dest)
     with open(f"{dest}/usr/local/lib/systemd/system/sallyport.service") as f:
         assert "/usr/local/sbin/sallyportd" in f.read()
+    for file in files(dest):
+        with open(f"{dest}/{file}", "rb") as f:
+            text = f.read()
+        if not text.startswith(b"\x7fELF"):
+            assert not re.search(rb"(?<!/local)/(sbin/sallyport|libexec/sallyport|share/doc/sallyport|etc/sallyport)", text), file
+    with open(f"{dest}/usr/local/etc/logrotate.d/sallyport") as f:
+        assert "/usr/local/sbin/sallyportctl reload" in f.read()
     make("uninstall", f"DESTDIR={dest}", "PREFIX=/usr/local", "SYSCONFDIR=/usr/local/etc")
     assert files(dest) == []
 
@@ -104,8 +147,7 @@ def test_in_a_bare_chroot(dest, echo):
         text = f.read()
     with open(f"{dest}/etc/sallyport/sallyport.conf", "w") as f:
         f.write(text + "pass connect from 127.0.0.0/8 to 127.0.0.0/8 auth none\n")
-    for d in ("run", "var/log"):  # as chroot.conf says
-        os.makedirs(f"{dest}/{d}", exist_ok=True)
+    os.makedirs(f"{dest}/run", exist_ok=True)  # as chroot.conf says
     with open(f"{dest}/stderr", "wb") as err:
         p = subprocess.Popen(["chroot", dest, "/usr/sbin/sallyportd", "-d"], stderr=err, stdin=subprocess.DEVNULL, env=sally.environment())
     try:
@@ -127,7 +169,7 @@ def test_in_a_bare_chroot(dest, echo):
     finally:
         p.terminate()
         assert p.wait(20) == 0, open(f"{dest}/stderr").read()
-    assert open(f"{dest}/var/log/sallyport.log").read().count("event=session-close") == 1
+    assert open(f"{dest}/var/log/sallyport/audit.log").read().count("event=session-close") == 1
 
 
 def test_the_units_are_right(dest):

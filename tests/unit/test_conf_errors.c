@@ -23,8 +23,23 @@ static const struct {
 	    ", user or '{'; did you mean connect?" },
 	{ "workers 4 5", "c.conf:2: unexpected \"5\", expected the end of the line" },
 	{ "workers", "c.conf:2: the line ends too early, expected a name or value" },
-	{ "workers from", "c.conf:2: unexpected \"from\", expected a name or value" },
-	{ "group web user", "c.conf:2: unexpected \"user\", expected a name or value or '{'" },
+	{ "workers from",
+	    "c.conf:2: unexpected \"from\", a word of the language, expected a name or value; quote it if it is a name" },
+	{ "group web user",
+	    "c.conf:2: unexpected \"user\", a word of the language, expected a name or value or '{'; quote it if it is a name" },
+	{ "group user alice",
+	    "c.conf:2: unexpected \"user\", a word of the language, expected a name or value; quote it if it is a name" },
+	{ "group g { a, file }",
+	    "c.conf:2: unexpected \"file\", a word of the language, expected a name or value, a line break or '}'; quote it if it is a name" },
+	{ "group g { }",
+	    "c.conf:2: a list has nothing in it, expected a name or value or a line break" },
+	{ "block to {\n}",
+	    "c.conf:3: a list has nothing in it, expected a name or value, <table>, any or '!'" },
+	{ "pass from { 10.0.0.0/8\nworkers 0",
+	    "c.conf:2: a { is never closed, expected a } behind the list\n"
+	    "c.conf:3: \"0\" is no number of workers, expected a number from 1 to 256" },
+	{ "pass connect from any to any port { 80, 443",
+	    "c.conf:2: a { is never closed, expected a } behind the list" },
 	{ "limit {", "c.conf:2: a { is never closed, expected a } behind the list" },
 	{ "}", "c.conf:2: unexpected \"}\", expected " STATEMENTS },
 	/* words of later versions */
@@ -91,8 +106,13 @@ static const struct {
 	{ "listen on 10.0.0.1 port 65536",
 	    "c.conf:2: \"65536\" is no port, expected a number from 1 to 65535" },
 	{ "listen on 10.0.0.1:1080",
-	    "c.conf:2: \"10.0.0.1:1080\" is nothing to listen on, expected an "
-	    "address, a name, an interface or *" },
+	    "c.conf:2: \"10.0.0.1:1080\" is nothing to listen on, expected 10.0.0.1 port 1080" },
+	{ "listen on [::1]:1080",
+	    "c.conf:2: \"[::1]:1080\" is nothing to listen on, expected ::1 port 1080" },
+	{ "listen on fe80::1",
+	    "c.conf:2: \"fe80::1\" is link-local and needs an interface, expected fe80::1%eth0 with the interface's name" },
+	{ "egress from fe80::1",
+	    "c.conf:2: fe80::1 is no address to go out from, expected one of this machine's" },
 	{ "listen on 10.0.1",
 	    "c.conf:2: \"10.0.1\" is nothing to listen on, expected an address, a name, "
 	    "an interface or *" },
@@ -133,7 +153,7 @@ static const struct {
 	    "c.conf:2: \"users\" is not a users file, expected an absolute path" },
 	{ "auth password file \"/nonexistent/users\"",
 	    "c.conf:2: cannot open the users file /nonexistent/users: No such file or directory, expected a "
-	    "readable file" },
+	    "readable file (sallyportctl passwd add makes it)" },
 	{ "auth password pam \"../x\"",
 	    "c.conf:2: \"../x\" is no PAM service's name, expected the name of a "
 	    "file in /etc/pam.d" },
@@ -292,7 +312,10 @@ static const struct {
 	{ "block from 10.0.0.1/8",
 	    "c.conf:2: \"10.0.0.1/8\" has bits set behind its length, expected 10.0.0.0/8" },
 	{ "block to 10.0.0.0/33",
-	    "c.conf:2: \"10.0.0.0/33\" is no prefix, expected ADDRESS or ADDRESS/LENGTH" },
+	    "c.conf:2: \"10.0.0.0/33\" is no prefix, expected a length from 0 to 32" },
+	{ "block to ::/129", "c.conf:2: \"::/129\" is no prefix, expected a length from 0 to 128" },
+	{ "block to 10.0.0/8",
+	    "c.conf:2: \"10.0.0/8\" is no prefix, expected ADDRESS or ADDRESS/LENGTH" },
 	{ "block to 1.2.3",
 	    "c.conf:2: \"1.2.3\" is no prefix, expected ADDRESS or ADDRESS/LENGTH" },
 	{ "block to 0x7f.1",
@@ -484,9 +507,28 @@ warnings(void **state)
 	c = load_file(NULL, 0, &said);
 	assert_non_null(c);
 	assert_string_equal(
-	    said, "c.conf:1: warning: anyone may write this file and so decide who gets through\n");
+	    said, "c.conf: warning: anyone may write this file and so decide who gets through\n");
 	free(said);
 	conf_free(c);
+	assert_int_equal(chmod(in_dir("c.conf"), 0600), 0);
+	assert_int_equal(chmod(dir, 0777), 0);
+	c = load_file(NULL, 0, &said);
+	assert_non_null(c);
+	assert_string_equal(
+	    said, "c.conf: warning: anyone may replace this file: its directory is open to all\n");
+	free(said);
+	conf_free(c);
+	assert_int_equal(chmod(dir, 0700), 0);
+	if (geteuid() == 0) {
+		assert_int_equal(chown(in_dir("c.conf"), 65534, 65534), 0);
+		c = load_file(NULL, 0, &said);
+		assert_non_null(c);
+		assert_ptr_equal(
+		    strstr(said, "c.conf: warning: this file belongs to user 65534"), said);
+		assert_int_equal(count_lines(said), 1);
+		free(said);
+		conf_free(c);
+	}
 	remove(in_dir("c.conf"));
 }
 
@@ -509,12 +551,12 @@ whole_files(void **state)
 	remove(in_dir("c.conf"));
 	assert_null(load_file(NULL, 0, &said));
 	assert_string_equal(said,
-	    "c.conf:1: cannot read the configuration: No such file or directory, "
+	    "c.conf: cannot read the configuration: No such file or directory, "
 	    "expected a readable file\n");
 	free(said);
 	assert_int_equal(mkfifo(in_dir("c.conf"), 0600), 0); /* must not wait for a writer */
 	assert_null(load_file(NULL, 0, &said));
-	assert_string_equal(said, "c.conf:1: cannot read the configuration: Invalid argument, "
+	assert_string_equal(said, "c.conf: cannot read the configuration: Invalid argument, "
 				  "expected a readable file\n");
 	free(said);
 	remove(in_dir("c.conf"));
@@ -539,13 +581,16 @@ users_files(void **state)
 	assert_int_equal(chmod(in_dir("users"), 0644), 0);
 	assert_null(load_text(text, &said));
 	assert_ptr_equal(strstr(said, "c.conf:2: the users file "), said);
+	assert_non_null(
+	    strstr(said, "is not safe: it is open to others, expected mode 0600 or 0640\n"));
 	assert_int_equal(count_lines(said), 1);
 	free(said);
 	assert_int_equal(rename(in_dir("users"), in_dir("other")), 0);
 	assert_int_equal(chmod(in_dir("other"), 0600), 0);
 	assert_int_equal(symlink(in_dir("other"), in_dir("users")), 0);
 	assert_null(load_text(text, &said));
-	assert_ptr_equal(strstr(said, "c.conf:2: cannot open the users file "), said);
+	assert_non_null(strstr(said, "is a symbolic link"));
+	assert_int_equal(count_lines(said), 1);
 	free(said);
 	snprintf(text, sizeof(text),
 	    "listen on ::1\nauth password file \"%s\"\nauth password pam \"other\"\n",
