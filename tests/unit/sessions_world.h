@@ -52,7 +52,8 @@ no_end(struct chan *c, enum chan_end why)
 	(void)why;
 }
 
-static inline bool verdict(struct child *w, uint32_t slot, uint32_t gen, const char *user, unsigned code);
+static inline bool verdict(
+    struct child *w, uint32_t slot, uint32_t gen, const char *user, unsigned code);
 
 static inline void
 drain(void *arg)

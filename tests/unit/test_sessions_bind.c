@@ -60,7 +60,9 @@ listens(uint32_t slot)
 static bool
 stranger(uint32_t slot, const struct addrport *who)
 {
-	struct msg_stranger t = { .sid = { slot, 1 }, .version = 1, .rule = RULE_NONE, .peer = *who };
+	struct msg_stranger t = {
+		.sid = { slot, 1 }, .version = 1, .rule = RULE_NONE, .peer = *who
+	};
 	struct msg m = message(MSG_STRANGER, &t, sizeof(t));
 
 	return sessions_stranger(sessions, &worker[0], &m);
