@@ -193,7 +193,7 @@ PKGS_BUILD := gcc libc6-dev make bison libseccomp-dev libcap-dev libbsd-dev libc
 PKGS_RUN   := curl ca-certificates
 PKGS_CHECK := clang libclang-rt-dev clang-format libcmocka-dev mandoc iproute2 procps strace openssl \
     python3 python3-pytest python3-socks curl ncat proxychains4 chromium dnsmasq-base rsyslog \
-    fail2ban logrotate bind9-dnsutils dante-client redsocks ngtcp2-client ngtcp2-server tnftp python3-pyftpdlib
+    fail2ban logrotate nftables bind9-dnsutils dante-client redsocks ngtcp2-client ngtcp2-server tnftp python3-pyftpdlib
 # Where node and npm are there from elsewhere, they stay.
 PKGS_NODE   = $(if $(shell which node),,nodejs) $(if $(shell which npm),,npm)
 

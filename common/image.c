@@ -15,7 +15,7 @@
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 _Static_assert(sizeof(struct image_range4) == 8 && sizeof(struct image_range6) == 24 &&
-		   sizeof(struct image_rule) == 80 && sizeof(struct image) % 8 == 0,
+		   sizeof(struct image_rule) == 96 && sizeof(struct image) % 8 == 0,
     "the image has no padding");
 _Static_assert(METHOD_COUNT <= sizeof(((struct image *)0)->prefer), "every method has a place");
 
@@ -107,6 +107,13 @@ tables_ok(const struct image *img)
 }
 
 static bool
+egress_ok(const struct image *img, const struct image_egress *e)
+{
+	return addrs_ok(img, e->from) && str_ok(img, e->device) &&
+	       e->device.len <= EGRESS_DEVICE_MAX && e->pick <= EGRESS_ROUND_ROBIN;
+}
+
+static bool
 ports_ok(const struct image *img, struct image_list l)
 {
 	if (!list_ok(img, l, sizeof(struct image_ports)))
@@ -123,8 +130,8 @@ static bool
 rule_lists_ok(const struct image *img, const struct image_rule *r)
 {
 	if (!list_ok(img, r->to_names, sizeof(struct image_name)) || !ports_ok(img, r->ports) ||
-	    !strs_ok(img, r->users) || !strs_ok(img, r->groups) || !addrs_ok(img, r->egress) ||
-	    r->egress.n > 2 || !ports_ok(img, r->bind_ports))
+	    !strs_ok(img, r->users) || !strs_ok(img, r->groups) || !egress_ok(img, &r->egress) ||
+	    !ports_ok(img, r->bind_ports))
 		return false;
 	const struct image_name *name = image_at(img, r->to_names);
 	for (uint32_t i = 0; i < r->to_names.n; i++) {
@@ -204,7 +211,7 @@ network_ok(const struct image *img)
 {
 	if (!list_ok(img, img->servers, sizeof(struct addrport)) ||
 	    !list_ok(img, img->nat64, sizeof(struct prefix)) || !own_ok(img) ||
-	    !addrs_ok(img, img->egress) || img->egress.n > 2)
+	    !egress_ok(img, &img->egress))
 		return false;
 	const struct addrport *server = image_at(img, img->servers);
 	for (uint32_t i = 0; i < img->servers.n; i++) {
@@ -344,6 +351,17 @@ image_table_lookup(const struct image *img, uint32_t table, const struct addr *a
 	if (a->family == ADDR_V6 && t[table].v6.n > 0)
 		return lookup6(img, t[table].v6, a);
 	return PLEN_NONE;
+}
+
+bool
+image_has_mark(const struct image *img, uint32_t mark)
+{
+	const struct image_rule *r = image_at(img, img->rules);
+	bool has = img->egress.mark == mark;
+
+	for (uint32_t i = 0; i < img->rules.n; i++)
+		has = has || r[i].egress.mark == mark;
+	return has && mark != 0;
 }
 
 const struct image_host *

@@ -9,6 +9,7 @@
 #ifndef COMMON_IMAGE_H
 #define COMMON_IMAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,6 +59,18 @@ struct image_ports {
 	uint16_t first, last;
 };
 
+/* Among several addresses of a family: by the client's address, or each in its turn. */
+enum egress_pick { EGRESS_SOURCE_HASH, EGRESS_ROUND_ROBIN };
+#define EGRESS_DEVICE_MAX 15 /* octets: IFNAMSIZ without its NUL */
+
+struct image_egress {           /* what is not given in a rule is as in the image */
+	struct image_list from; /* struct addr; n 0: not given */
+	struct image_str device;
+	uint32_t mark; /* 0: not given */
+	uint8_t pick;  /* enum egress_pick */
+	uint8_t zero[3];
+};
+
 enum rule_action { RULE_BLOCK, RULE_PASS };
 
 #define RULE_ANY      UINT32_MAX       /* in from, to: no criterion, any address */
@@ -71,11 +84,11 @@ struct image_rule {
 	uint32_t from;    /* table index, or RULE_ANY */
 	uint32_t to; /* table index, RULE_NO_TABLE, or RULE_ANY (then to_names is ignored). "any"
 			beside prefixes is in the table as 0.0.0.0/0 and ::/0 */
-	struct image_list to_names;   /* struct image_name */
-	struct image_list ports;      /* struct image_ports; n 0: any */
-	struct image_list users;      /* struct image_str; n 0: no criterion */
-	struct image_list groups;     /* struct image_str; n 0: no criterion */
-	struct image_list egress;     /* struct addr, at most one a family; n 0: the default */
+	struct image_list to_names; /* struct image_name */
+	struct image_list ports;    /* struct image_ports; n 0: any */
+	struct image_list users;    /* struct image_str; n 0: no criterion */
+	struct image_list groups;   /* struct image_str; n 0: no criterion */
+	struct image_egress egress;
 	struct image_list bind_ports; /* struct image_ports: `bind port`, instead of `bind ports` */
 	uint32_t timeout_connect;     /* ms; 0: the default's */
 	uint32_t timeout_idle;
@@ -105,9 +118,9 @@ struct image {
 	struct image_list hosts;   /* struct image_host */
 	struct image_list servers; /* struct addrport: name servers */
 	struct image_list nat64;   /* struct prefix */
-	struct image_list own;    /* struct prefix, sorted, disjoint: the gateway's own addresses */
-	struct image_list egress; /* struct addr, at most one a family */
-	uint8_t methods;          /* METHOD_BITs that are configured; METHOD_NONE always is */
+	struct image_list own; /* struct prefix, sorted, disjoint: the gateway's own addresses */
+	struct image_egress egress;
+	uint8_t methods; /* METHOD_BITs that are configured; METHOD_NONE always is */
 	uint8_t prefer_n;
 	uint8_t prefer[6];          /* enum method, first preferred */
 	uint32_t timeout_handshake; /* ms, all of these */
@@ -152,6 +165,8 @@ image_octets(const struct image *img, struct image_str s)
 int image_bytes_cmp(const uint8_t *a, size_t alen, const uint8_t *b, size_t blen);
 /* Length of the longest prefix of the table that covers a canonical address, or PLEN_NONE. */
 uint8_t image_table_lookup(const struct image *img, uint32_t table, const struct addr *a);
+/* Does any socket that leaves by it have this mark (not 0)? */
+bool image_has_mark(const struct image *img, uint32_t mark);
 /* /etc/hosts: the entry of a normalised name, or NULL. */
 const struct image_host *image_host(const struct image *img, const uint8_t *name, size_t len);
 /* Length of the prefix of the gateway's own addresses that a canonical address is in, or PLEN_NONE.

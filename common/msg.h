@@ -328,6 +328,18 @@ struct msg_target {
 	uint8_t zero[2];
 };
 
+/* Worker to master: a socket with a mark of the configuration, which takes a capability to set.
+ * Answered by MARKED, the same with the socket, unconnected; or, where the configuration in force
+ * has no such mark any more, not at all. */
+struct msg_marked {
+	uint32_t mark;
+	uint8_t family;    /* ADDR_V4 or ADDR_V6 */
+	uint8_t datagrams; /* 0: TCP; 1: UDP */
+	uint8_t zero[2];
+};
+#define EGRESS_MARKS_MAX 16   /* different ones in a configuration */
+#define EGRESS_ASKED_MAX 1024 /* MARKs of a worker that the master has not answered */
+
 struct msg_grant {
 	struct sid sid;
 };
@@ -448,6 +460,8 @@ struct msg_answer {
 	X(STRANGER, stranger, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_stranger), 0, 0, false) \
 	X(ASSOCIATE, associate, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_associate), 0, 0, false) \
 	X(TARGET, target, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_target), 0, NAME_MAX_LEN, false) \
+	X(MARK, mark, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_marked), 0, 0, false) \
+	X(MARKED, marked, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_marked), 0, 0, true) \
 	X(GRANT, grant, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_grant), 0, 0, false) \
 	X(REFUSE, refuse, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_refuse), 0, 0, false) \
 	X(CONNECTED, connected, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_connected), 0, 0, false) \

@@ -3,9 +3,11 @@
  */
 #include <errno.h>
 #include <sched.h>
+#include <sys/socket.h>
 
 #include "common/sandbox_rules.h"
 
+#define SOCK_FLAGS (SOCK_NONBLOCK | SOCK_CLOEXEC)
 #define DENY(name) ANSWER(name, EPERM)
 
 const struct sandbox_rule sandbox_denied[] = {
@@ -59,6 +61,10 @@ const struct sandbox_rule sandbox_denied[] = {
 	ANSWER(clone3, ENOSYS),
 	DENY(open_by_handle_at),
 	DENY(fanotify_init),
+	/* raw sockets: routing sockets, of a type of the same name, are others */
+	ANSWER_IF(socket, EPERM, 2, ARG_IS(0, AF_INET), ARG_IS_BUT(1, SOCK_FLAGS, SOCK_RAW)),
+	ANSWER_IF(socket, EPERM, 2, ARG_IS(0, AF_INET6), ARG_IS_BUT(1, SOCK_FLAGS, SOCK_RAW)),
+	ANSWER_IF(socket, EPERM, 1, ARG_IS(0, AF_PACKET)),
 	/* interfaces with a history */
 	DENY(bpf),
 	DENY(io_uring_setup),

@@ -87,7 +87,7 @@
  * faults are found most often. Answered with EPERM. It is the master's whole filter, which every
  * process below inherits, and so must bear PAM modules and what they start.
  */
-#define SANDBOX_NDENIED 53
+#define SANDBOX_NDENIED 56
 extern const struct sandbox_rule sandbox_denied[]; /* SANDBOX_NDENIED of them */
 
 /* Loads a filter of these rules into every thread of the process. 0, or -1 with errno. */

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/egress.h"
 #include "common/fd.h"
 
 #define BACKLOG      8    /* peers that wait while one is judged */
@@ -29,11 +30,23 @@ of_family(const struct image *img, struct image_list l, uint8_t family)
 	return NULL;
 }
 
+/* What the rule says of how connections leave holds for those that come in too: their packets take
+ * the same ways. */
 static int
-socket_of(uint8_t family, int type)
+socket_of(uint8_t family, int type, const struct egress_way *way)
 {
-	return socket(
-	    family == ADDR_V6 ? AF_INET6 : AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd =
+	    socket(family == ADDR_V6 ? AF_INET6 : AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd == -1)
+		return -1;
+	if (egress_bind_device(fd, way) == -1 ||
+	    (way->mark != 0 &&
+		setsockopt(fd, SOL_SOCKET, SO_MARK, &way->mark, sizeof(way->mark)) == -1)) {
+		fd_drop(fd);
+		return -1;
+	}
+	return fd;
 }
 
 static int
@@ -50,12 +63,12 @@ local_of(int fd, struct addrport *ap)
 /* The address that the kernel would use towards a host: connect(2) on a UDP socket looks the route
  * up and sends nothing. */
 static int
-route_to(const struct addr *to, struct addrport *from)
+route_to(const struct addr *to, const struct egress_way *way, struct addrport *from)
 {
 	struct addrport ap = { .a = *to, .port = 9 }; /* any but 0 will do */
 	struct sockaddr_storage ss;
 	socklen_t len = addr_to_sockaddr(&ap, &ss);
-	int fd = socket_of(to->family, SOCK_DGRAM), result = -1;
+	int fd = socket_of(to->family, SOCK_DGRAM, way), result = -1;
 
 	if (fd == -1)
 		return -1;
@@ -81,22 +94,16 @@ no_route(int error)
 }
 
 static enum reason
-choose_address(const struct bind_request *r, struct addrport *at, int *error)
+choose_address(
+    const struct bind_request *r, const struct egress_way *way, struct addrport *at, int *error)
 {
-	struct image_list egress = r->rule->egress.n > 0 ? r->rule->egress : r->img->egress;
-	const struct addr *from = of_family(r->img, egress, r->asked.a.family);
-
 	*at = (struct addrport){ 0 };
-	if (from != NULL) {
-		at->a = *from;
+	if (way->from.family != ADDR_NONE) {
+		at->a = way->from;
 		return REASON_NONE;
 	}
-	if (egress.n > 0) {
-		*error = EADDRNOTAVAIL;
-		return REASON_EGRESS;
-	}
 	if (!addr_is_any(&r->asked.a)) {
-		if (route_to(&r->asked.a, at) == 0)
+		if (route_to(&r->asked.a, way, at) == 0)
 			return REASON_NONE;
 		*error = errno;
 		return no_route(errno);
@@ -115,11 +122,11 @@ choose_address(const struct bind_request *r, struct addrport *at, int *error)
  * does so between bind and listen makes listen fail, and the next port is tried.
  */
 static int
-open_at(const struct addrport *at)
+open_at(const struct addrport *at, const struct egress_way *way)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = addr_to_sockaddr(at, &ss);
-	int one = 1, fd = socket_of(at->a.family, SOCK_STREAM);
+	int one = 1, fd = socket_of(at->a.family, SOCK_STREAM, way);
 
 	if (fd == -1)
 		return -1;
@@ -136,13 +143,14 @@ open_at(const struct addrport *at)
 /* The first free port of a range, from a random one on, round to the beginning. -1 with errno;
  * EADDRINUSE: none. */
 static int
-open_in(struct addrport *at, struct image_ports range, unsigned *tries)
+open_in(
+    struct addrport *at, const struct egress_way *way, struct image_ports range, unsigned *tries)
 {
 	uint32_t n = (uint32_t)range.last - range.first + 1, start = arc4random_uniform(n);
 
 	for (uint32_t i = 0; i<n && * tries> 0; i++, (*tries)--) {
 		at->port = (uint16_t)(range.first + (start + i) % n);
-		int fd = open_at(at);
+		int fd = open_at(at, way);
 		if (fd != -1 || (errno != EADDRINUSE && errno != EACCES))
 			return fd;
 	}
@@ -151,7 +159,7 @@ open_in(struct addrport *at, struct image_ports range, unsigned *tries)
 }
 
 static int
-open_listed(const struct bind_request *r, struct addrport *at)
+open_listed(const struct bind_request *r, const struct egress_way *way, struct addrport *at)
 {
 	const struct image_ports *p = image_at(r->img, r->rule->bind_ports);
 	struct image_ports range = r->img->bind_ports;
@@ -160,14 +168,14 @@ open_listed(const struct bind_request *r, struct addrport *at)
 
 	errno = EADDRINUSE;
 	for (uint32_t i = 0; fd == -1 && i < r->rule->bind_ports.n && errno == EADDRINUSE; i++)
-		fd = open_in(at, p[i], &tries);
+		fd = open_in(at, way, p[i], &tries);
 	if (r->rule->bind_ports.n > 0)
 		return fd;
 	if (range.last == 0)
-		return open_at(at);
+		return open_at(at, way);
 	if (range.first < PORT_ANY_MIN)
 		range.first = PORT_ANY_MIN;
-	return range.first <= range.last ? open_in(at, range, &tries) : -1;
+	return range.first <= range.last ? open_in(at, way, range, &tries) : -1;
 }
 
 static enum reason
@@ -178,6 +186,7 @@ no_port(int error)
 	case EACCES:
 		return REASON_BIND_PORTS;
 	case EADDRNOTAVAIL:
+	case ENODEV: /* `egress device` */
 		return REASON_EGRESS;
 	default:
 		return REASON_GENERAL;
@@ -187,15 +196,21 @@ no_port(int error)
 enum reason
 bind_listen(const struct bind_request *r, struct bind_listener *l, int *error)
 {
+	static uint32_t turn; /* with `round-robin` */
 	const struct addr *advertise;
+	struct egress_way way;
 	struct addrport at;
 	enum reason why;
 
 	*error = 0;
 	*l = (struct bind_listener){ .fd = -1 };
-	if ((why = choose_address(r, &at, error)) != REASON_NONE)
+	if (egress_way(r->img, r->rule, r->asked.a.family, &r->client, &turn, &way) == -1) {
+		*error = EADDRNOTAVAIL;
+		return REASON_EGRESS;
+	}
+	if ((why = choose_address(r, &way, &at, error)) != REASON_NONE)
 		return why;
-	l->fd = open_listed(r, &at);
+	l->fd = open_listed(r, &way, &at);
 	if (l->fd == -1) {
 		*error = errno;
 		return no_port(errno);

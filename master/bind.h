@@ -17,7 +17,8 @@ struct bind_request {
 	const struct image *img;
 	const struct image_rule *rule; /* of img */
 	struct addrport asked;         /* DST.ADDR: the peer; all-zero: any */
-	struct addrport gateway;       /* where the client reached the gateway */
+	struct addr client;
+	struct addrport gateway; /* where the client reached the gateway */
 };
 
 struct bind_listener {

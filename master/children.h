@@ -37,6 +37,8 @@ struct child {
 	uint64_t started;  /* loop time */
 	unsigned failures; /* quick ends in a row */
 	struct deadline respawn;
+	unsigned marked; /* marked sockets on their way to it, and the mark of chan behind them */
+	uint64_t marked_until;
 };
 
 struct children_ops {

@@ -55,8 +55,18 @@ struct conf_timeouts { /* ms; 0: not given */
 	uint32_t handshake, connect, idle, half_closed, bind, udp;
 };
 
+struct conf_addr {
+	STAILQ_ENTRY(conf_addr) entry;
+	struct addr a;
+};
+STAILQ_HEAD(conf_addrs, conf_addr);
+
 struct conf_egress {
-	struct addr v4, v6; /* ADDR_NONE: not given */
+	struct conf_addrs addrs; /* `egress from` */
+	unsigned naddrs;
+	enum egress_pick pick;
+	const char *device; /* `egress device`; NULL: not given */
+	uint32_t mark;      /* `egress mark`; 0: not given */
 };
 
 /* What clients and peers are told instead of the real address; ADDR_NONE: not given. */
@@ -169,5 +179,7 @@ struct conf_define { /* -D NAME=VALUE: wins over the file's own definition */
 struct conf *conf_load(
     const char *path, const struct conf_define *defs, size_t ndefs, FILE *errors);
 void conf_free(struct conf *c);
+/* The different marks of a configuration, at most one more than there may be. */
+unsigned conf_marks(const struct conf *c, uint32_t marks[EGRESS_MARKS_MAX + 1]);
 
 #endif

@@ -44,16 +44,16 @@ static void confyyerror(const CONFYYLTYPE *w, struct conf_parse *ps, const char 
 %token BREAK "a line break"
 %token <item> ADVERTISE "advertise" ALLOW "allow" ANY "any" ASSOCIATION "association"
 %token <item> ASSOCIATIONS "associations" AUTH "auth" BIND "bind" BLOCK "block" CHROOT "chroot"
-%token <item> CONNECT "connect" CONNECTED "connected" DENY "deny" DIRECTORY "directory"
+%token <item> CONNECT "connect" CONNECTED "connected" DENY "deny" DEVICE "device" DIRECTORY "directory"
 %token <item> DROP "drop" EGRESS "egress" FACILITY "facility" FILE "file" FORMAT "format"
 %token <item> FRAGMENTS "fragments" FREEBIND "freebind" FROM "from" GROUP "group"
 %token <item> HALF_CLOSED "half-closed" HANDSHAKE "handshake" IDLE "idle" INCLUDE "include"
-%token <item> JSON "json" LIMIT "limit" LISTEN "listen" LOG "log" LOGFMT "logfmt" NAT64 "nat64"
+%token <item> JSON "json" LIMIT "limit" LISTEN "listen" LOG "log" LOGFMT "logfmt" MARK "mark" NAT64 "nat64"
 %token <item> NONE "none" OFF "off" ON "on" OVERFLOW "overflow" PAM "pam" PASS "pass"
 %token <item> PASSWORD "password" PER "per" PORT "port" PORTS "ports" PREFER "prefer"
 %token <item> PROCESS "process" REFUSE "refuse" REPLIES "replies" REQUIRE "require"
-%token <item> RESOLVER "resolver" RUN "run" SANDBOX "sandbox" SESSIONS "sessions"
-%token <item> SOCKET "socket" SOCKS4 "socks4" STDERR "stderr" SYSLOG "syslog" TABLE "table"
+%token <item> RESOLVER "resolver" ROUND_ROBIN "round-robin" RUN "run" SANDBOX "sandbox" SESSIONS "sessions"
+%token <item> SOCKET "socket" SOCKS4 "socks4" SOURCE_HASH "source-hash" STDERR "stderr" SYSLOG "syslog" TABLE "table"
 %token <item> TARGETS "targets" TIMEOUT "timeout" TO "to" TRY "try" UDP "udp" UID "uid"
 %token <item> UPDATE "update" USER "user"
 %token <item> WORKER "worker" WORKERS "workers"
@@ -61,7 +61,7 @@ static void confyyerror(const CONFYYLTYPE *w, struct conf_parse *ps, const char 
 %type <item> name role layer address target server command method timeout_word
 %type <list> names words word_items address_list address_items targets target_items
 %type <list> servers server_items commands command_items methods method_items prefixes
-%type <number> freebind mode on_off allow_deny
+%type <number> freebind mode on_off allow_deny pick
 %type <item> opt_port
 
 %%
@@ -85,9 +85,17 @@ statement
 	| WORKERS name			{ conf_set_workers(ps, &@1, $2); }
 	| PROCESS process_begin process_options
 	| RUN DIRECTORY name		{ conf_set_run_directory(ps, &@1, $3); }
-	| EGRESS FROM names {
-		if (conf_once(ps, ONCE_EGRESS, &@1, "egress from"))
-			conf_set_egress(ps, $3, &ps->conf->egress);
+	| EGRESS FROM names pick {
+		if (conf_once(ps, ONCE_EGRESS_FROM, &@1, "egress from"))
+			conf_set_egress_from(ps, $3, (enum egress_pick)$4, &ps->conf->egress);
+	}
+	| EGRESS DEVICE name {
+		conf_once(ps, ONCE_EGRESS_DEVICE, &@1, "egress device");
+		conf_set_egress_device(ps, $3, &ps->conf->egress);
+	}
+	| EGRESS MARK name {
+		conf_once(ps, ONCE_EGRESS_MARK, &@1, "egress mark");
+		conf_set_egress_mark(ps, $3, &ps->conf->egress);
 	}
 	| RESOLVER servers		{ conf_set_resolver(ps, &@1, $2); }
 	| AUTH PASSWORD FILE name	{ conf_set_auth_file(ps, &@1, $4); }
@@ -238,6 +246,11 @@ freebind: %empty			{ $$ = 0; }
 	| FREEBIND			{ $$ = 1; }
 	;
 
+pick	: %empty			{ $$ = EGRESS_SOURCE_HASH; }
+	| SOURCE_HASH			{ $$ = EGRESS_SOURCE_HASH; }
+	| ROUND_ROBIN			{ $$ = EGRESS_ROUND_ROBIN; }
+	;
+
 on_off	: ON				{ $$ = 1; }
 	| OFF				{ $$ = 0; }
 	;
@@ -373,9 +386,18 @@ criterion
 		if (conf_rule_criterion(ps, GIVEN_AUTH, $1))
 			conf_rule_methods(ps, $2);
 	}
-	| EGRESS FROM names {
-		if (conf_rule_criterion(ps, GIVEN_EGRESS, $1))
-			conf_set_egress(ps, $3, &ps->rule->rule->egress);
+	| EGRESS FROM names pick {
+		if (conf_rule_criterion(ps, GIVEN_EGRESS_FROM, $1))
+			conf_set_egress_from(
+			    ps, $3, (enum egress_pick)$4, &ps->rule->rule->egress);
+	}
+	| EGRESS DEVICE name {
+		if (conf_rule_criterion(ps, GIVEN_EGRESS_DEVICE, $1))
+			conf_set_egress_device(ps, $3, &ps->rule->rule->egress);
+	}
+	| EGRESS MARK name {
+		if (conf_rule_criterion(ps, GIVEN_EGRESS_MARK, $1))
+			conf_set_egress_mark(ps, $3, &ps->rule->rule->egress);
 	}
 	| TIMEOUT			{ ps->timeouts = &ps->rule->rule->timeouts; }
 	  timeouts

@@ -204,6 +204,7 @@ check_macros(struct conf_parse *ps)
 void
 conf_check(struct conf_parse *ps)
 {
+	uint32_t marks[EGRESS_MARKS_MAX + 1];
 	struct conf *c = ps->conf;
 	struct conf_table *t;
 
@@ -225,5 +226,8 @@ conf_check(struct conf_parse *ps)
 		conf_error(ps, &ps->once[ONCE_SESSIONS_PER_USER],
 		    "limit sessions per user %u is above limit sessions %u, expected it below",
 		    c->limit_sessions_per_user, c->limit_sessions);
+	if (conf_marks(c, marks) > EGRESS_MARKS_MAX)
+		conf_error(
+		    ps, &ps->end, "more than %u different marks, expected fewer", EGRESS_MARKS_MAX);
 	check_macros(ps);
 }

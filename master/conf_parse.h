@@ -24,6 +24,7 @@
 
 #define CONF_WORKERS_MAX  256u     /* more than any machine has use for */
 #define CONF_SESSIONS_MAX 1000000u /* a session holds two descriptors */
+#define CONF_EGRESS_MAX   256u     /* addresses of one list: each socket goes through them */
 #define CONF_TARGETS_MAX  65535u   /* of one association, whose datagrams have so many ports */
 #define CONF_PORT_MIN     1024u    /* of `bind ports` and `udp ports`: below, a rule must say so */
 #define CONF_TIME_MIN     100u     /* ms: below it a slow machine would time itself out */
@@ -75,7 +76,9 @@ enum conf_criterion {
 	GIVEN_USER,
 	GIVEN_GROUP,
 	GIVEN_AUTH,
-	GIVEN_EGRESS,
+	GIVEN_EGRESS_FROM,
+	GIVEN_EGRESS_DEVICE,
+	GIVEN_EGRESS_MARK,
 	GIVEN_BIND_PORT,
 };
 
@@ -83,7 +86,9 @@ enum conf_criterion {
 enum conf_once {
 	ONCE_WORKERS,
 	ONCE_RUN_DIRECTORY,
-	ONCE_EGRESS,
+	ONCE_EGRESS_FROM,
+	ONCE_EGRESS_DEVICE,
+	ONCE_EGRESS_MARK,
 	ONCE_RESOLVER,
 	ONCE_AUTH_FILE,
 	ONCE_AUTH_PAM,
@@ -216,7 +221,6 @@ void conf_set_listen(struct conf_parse *ps, const struct conf_where *w, struct c
 void conf_set_workers(struct conf_parse *ps, const struct conf_where *w, const struct conf_item *n);
 void conf_set_run_directory(
     struct conf_parse *ps, const struct conf_where *w, const struct conf_item *path);
-void conf_set_egress(struct conf_parse *ps, struct conf_items *addrs, struct conf_egress *out);
 void conf_set_resolver(struct conf_parse *ps, const struct conf_where *w, struct conf_items *addrs);
 void conf_set_nat64(struct conf_parse *ps, struct conf_items *prefixes);
 void conf_set_auth_file(
@@ -232,6 +236,15 @@ void conf_set_timeout(
     struct conf_parse *ps, const struct conf_item *which, const struct conf_item *time);
 void conf_set_sandbox(struct conf_parse *ps, const struct conf_where *w,
     const struct conf_item *layer, enum layer_mode mode);
+
+/* --- conf_egress.c --- */
+
+void conf_set_egress_from(struct conf_parse *ps, struct conf_items *addrs, enum egress_pick pick,
+    struct conf_egress *out);
+void conf_set_egress_device(
+    struct conf_parse *ps, const struct conf_item *name, struct conf_egress *out);
+void conf_set_egress_mark(
+    struct conf_parse *ps, const struct conf_item *n, struct conf_egress *out);
 
 /* --- conf_socks.c: BIND, UDP ASSOCIATE, SOCKS4 --- */
 

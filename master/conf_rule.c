@@ -20,6 +20,7 @@ conf_rule_begin(struct conf_parse *ps, const struct conf_where *w, bool pass)
 	STAILQ_INIT(&r->users);
 	STAILQ_INIT(&r->groups);
 	STAILQ_INIT(&r->bind_ports);
+	STAILQ_INIT(&r->egress.addrs);
 	STAILQ_INIT(&src->from);
 	STAILQ_INIT(&src->to);
 	src->rule = r;

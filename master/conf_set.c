@@ -132,30 +132,6 @@ conf_set_run_directory(
 }
 
 void
-conf_set_egress(struct conf_parse *ps, struct conf_items *addrs, struct conf_egress *out)
-{
-	const struct conf_item *it;
-	struct addr a;
-
-	STAILQ_FOREACH (it, addrs, entry) {
-		if (!conf_address(ps, it, "egress from", &a))
-			continue;
-		struct addr *slot = a.family == ADDR_V4 ? &out->v4 : &out->v6;
-
-		if (!conf_unicast(&a))
-			conf_error(ps, &it->where,
-			    "%s is no address to go out from, expected one of this machine's",
-			    it->s);
-		else if (slot->family != ADDR_NONE)
-			conf_error(ps, &it->where,
-			    "egress from has a second IPv%d address %s, expected one a family",
-			    a.family, it->s);
-		else
-			*slot = a;
-	}
-}
-
-void
 conf_set_resolver(struct conf_parse *ps, const struct conf_where *w, struct conf_items *addrs)
 {
 	const struct conf_item *it;

@@ -22,6 +22,7 @@ static const struct {
 	{ "connect", T_CONNECT, false },
 	{ "connected", T_CONNECTED, false },
 	{ "deny", T_DENY, false },
+	{ "device", T_DEVICE, false },
 	{ "directory", T_DIRECTORY, false },
 	{ "drop", T_DROP, false },
 	{ "egress", T_EGRESS, true },
@@ -41,6 +42,7 @@ static const struct {
 	{ "listen", T_LISTEN, true },
 	{ "log", T_LOG, true },
 	{ "logfmt", T_LOGFMT, false },
+	{ "mark", T_MARK, false },
 	{ "nat64", T_NAT64, true },
 	{ "none", T_NONE, false },
 	{ "off", T_OFF, false },
@@ -58,11 +60,13 @@ static const struct {
 	{ "replies", T_REPLIES, false },
 	{ "require", T_REQUIRE, false },
 	{ "resolver", T_RESOLVER, true },
+	{ "round-robin", T_ROUND_ROBIN, false },
 	{ "run", T_RUN, true },
 	{ "sandbox", T_SANDBOX, true },
 	{ "sessions", T_SESSIONS, false },
 	{ "socket", T_SOCKET, false },
 	{ "socks4", T_SOCKS4, true },
+	{ "source-hash", T_SOURCE_HASH, false },
 	{ "stderr", T_STDERR, false },
 	{ "syslog", T_SYSLOG, false },
 	{ "table", T_TABLE, true },
@@ -80,10 +84,10 @@ static const struct {
 #define NWORDS (sizeof(words) / sizeof(words[0]))
 
 /* Words of the language as a whole whose features this version does not have. Those that the
- * grammar knew already would be refused all the same while they stood here. */
-static const char *const later[] = { "acceptor", "bandwidth", "confidentiality", "device", "guard",
-	"gssapi", "initiator", "integrity", "keytab", "mark", "protection", "quota", "quotas",
-	"rate", "service", "socks4a", "socks5", "strict", "upstream", "via" };
+ * grammar knows already are refused all the same while they stand here. */
+static const char *const later[] = { "acceptor", "bandwidth", "confidentiality", "guard", "gssapi",
+	"initiator", "integrity", "keytab", "protection", "quota", "quotas", "rate", "service",
+	"socks4a", "socks5", "strict", "upstream", "via" };
 
 bool
 conf_word_later(const char *word)

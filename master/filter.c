@@ -14,15 +14,22 @@
 static const cap_value_t kept[] = {
 	CAP_SETUID, /* the children's: uid, groups, chroot, and the end of the bounding set, */
 	CAP_SETGID, /* which they leave behind while they start */
-	CAP_SYS_CHROOT, CAP_SETPCAP, CAP_NET_BIND_SERVICE, /* listeners below port 1024 */
-	CAP_KILL,                                          /* children of other uids */
-	CAP_DAC_OVERRIDE, /* configuration, logs and run directory, which need not be root's */
+	CAP_SYS_CHROOT,
+	CAP_SETPCAP,
+	CAP_NET_BIND_SERVICE, /* listeners below port 1024 */
+	CAP_KILL,             /* children of other uids */
+	CAP_DAC_OVERRIDE,     /* configuration, logs and run directory, which need not be root's */
+	/* The last, kept for `egress mark` only: SO_MARK takes it since Linux 5.17, or
+	 * CAP_NET_ADMIN, which could do far more. Raw sockets, which it is meant for, the filter
+	 * refuses all the same (common/sandbox_denied.c). */
+	CAP_NET_RAW,
 };
+static unsigned nkept;
 
 static bool
 is_kept(cap_value_t cap)
 {
-	for (unsigned i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+	for (unsigned i = 0; i < nkept; i++)
 		if (kept[i] == cap)
 			return true;
 	return false;
@@ -48,7 +55,7 @@ cut_capabilities(void)
 		return 0; /* none to cut; the bounding set of one without any means nothing */
 	if ((held = cap_get_proc()) == NULL || (cut = cap_init()) == NULL || cut_bounding() == -1)
 		goto done;
-	for (unsigned i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+	for (unsigned i = 0; i < nkept; i++) {
 		cap_flag_value_t has;
 
 		if (cap_get_flag(held, kept[i], CAP_PERMITTED, &has) == -1)
@@ -81,7 +88,7 @@ load_filter(void)
 }
 
 int
-master_harden(const uint8_t layers[LAYER_COUNT], uint32_t *lacking, enum layer *failed)
+master_harden(const uint8_t layers[LAYER_COUNT], bool marks, uint32_t *lacking, enum layer *failed)
 {
 	/* The filter before the cut: where no_new_privs is off it takes CAP_SYS_ADMIN. */
 	static const struct {
@@ -93,6 +100,7 @@ master_harden(const uint8_t layers[LAYER_COUNT], uint32_t *lacking, enum layer *
 		{ LAYER_CAPABILITIES, cut_capabilities },
 	};
 
+	nkept = sizeof(kept) / sizeof(kept[0]) - (marks ? 0 : 1);
 	*lacking = 0;
 	for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
 		uint8_t mode = layers[steps[i].layer];

@@ -17,6 +17,7 @@
 
 #include "common/version.h"
 #include "master/filter.h"
+#include "master/marks.h"
 #include "master/notify.h"
 #include "master/own.h"
 
@@ -189,10 +190,16 @@ open_sessions(struct gateway *g)
 static int
 harden(struct gateway *g)
 {
+	uint32_t marks[EGRESS_MARKS_MAX + 1];
 	enum layer failed;
 
-	if (master_harden(g->conf->sandbox, &g->lacking, &failed) == 0)
-		return 0;
+	if (master_harden(g->conf->sandbox, conf_marks(g->conf, marks) > 0, &g->lacking, &failed) ==
+	    0) {
+		if (marks_possible(g->conf, stderr))
+			return 0;
+		fprintf(stderr, "sallyportd: cannot start with these marks\n");
+		return -1;
+	}
 	fprintf(stderr,
 	    "sallyportd: cannot start: the required sandbox layer %s is not to be had for the "
 	    "master: %s; `sandbox %s try` goes on without it\n",

@@ -130,10 +130,23 @@ put_pair(struct blob *b, const struct addr *v4, const struct addr *v6)
 	return blob_list(b, out, n, sizeof(out[0]));
 }
 
-static struct image_list
+static struct image_egress
 put_egress(struct blob *b, const struct conf_egress *e)
 {
-	return put_pair(b, &e->v4, &e->v6);
+	struct image_egress out = { .mark = e->mark, .pick = (uint8_t)e->pick };
+	struct addr *addrs = scratch(b, e->naddrs, sizeof(*addrs));
+	const struct conf_addr *a;
+	size_t n = 0;
+
+	if (addrs == NULL)
+		return out;
+	STAILQ_FOREACH (a, &e->addrs, entry)
+		addrs[n++] = a->a;
+	out.from = blob_list(b, addrs, n, sizeof(*addrs));
+	free(addrs);
+	if (e->device != NULL)
+		out.device = blob_str(b, e->device, strlen(e->device));
+	return out;
 }
 
 static struct image_list

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "master/gateway.h"
+#include "master/marks.h"
 
 static bool
 same_process(const struct conf_process *a, const struct conf_process *b)
@@ -70,6 +71,8 @@ apply(struct gateway *g, struct conf *new, int users_fd, FILE *text)
 {
 	struct conf *old = g->conf;
 
+	if (!marks_possible(new, text))
+		return false;
 	if (listeners_prepare(g->listeners, new, text) == -1) {
 		listeners_rollback(g->listeners);
 		return false;

@@ -8,6 +8,7 @@
 
 #include "common/users.h"
 #include "master/gateway.h"
+#include "master/marks.h"
 #include "master/session_record.h"
 
 static bool
@@ -145,6 +146,8 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 		return sessions_attempt(g->sessions, c, m);
 	case MSG_CONNECTED:
 		return sessions_connected(g->sessions, c, m);
+	case MSG_MARK:
+		return marks_make(g->conf, c, m->payload);
 	case MSG_CLOSE:
 		return sessions_close(g->sessions, c, m);
 	case MSG_LISTEN:
@@ -164,6 +167,7 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 	case MSG_STOP:
 	case MSG_USERS:
 	case MSG_LISTENING:
+	case MSG_MARKED:
 	case MSG_GRANT:
 	case MSG_REFUSE:
 	case MSG_AUTH_PASSWORD:

@@ -37,6 +37,7 @@ sessions_listen(struct sessions *s, struct child *w, const struct msg *m)
 		sessions_refuse(w, e, REASON_LIMIT_BINDS);
 		return true;
 	}
+	r.client = e->client.a;
 	r.gateway = e->gateway;
 	enum reason why = bind_listen(&r, &l, &error);
 	if (why != REASON_NONE) {

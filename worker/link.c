@@ -12,6 +12,7 @@
 #include "worker/accept.h"
 #include "worker/auth.h"
 #include "worker/bind.h"
+#include "worker/egress.h"
 #include "worker/handshake.h"
 #include "worker/request.h"
 #include "worker/session.h"
@@ -83,6 +84,7 @@ on_policy(struct worker *w, const struct msg *m)
 	STAILQ_INSERT_TAIL(&w->policies, p, entry);
 	w->policy = p;
 	names_image(w->names, p->img);
+	egress_policy(w);
 	if (first) {
 		struct msg_policy_ack ack = { .version = in.version };
 		(void)chan_send(&w->master, MSG_POLICY_ACK, &ack, sizeof(ack), -1);
@@ -260,6 +262,8 @@ link_on_msg(struct chan *c, struct msg *m)
 		return on_refuse(w, m);
 	case MSG_LISTENING:
 		return on_listening(w, m);
+	case MSG_MARKED:
+		return egress_marked(w, m);
 	case MSG_INIT:
 	case MSG_READY:
 	case MSG_FAILED:
@@ -269,6 +273,7 @@ link_on_msg(struct chan *c, struct msg *m)
 	case MSG_USERS_ACK:
 	case MSG_OPEN:
 	case MSG_ATTEMPT:
+	case MSG_MARK:
 	case MSG_CONNECTED:
 	case MSG_CLOSE:
 	case MSG_EARLY:

@@ -14,6 +14,7 @@
 #include "common/fd.h"
 #include "common/image.h"
 #include "worker/connect.h"
+#include "worker/egress.h"
 #include "worker/link.h"
 #include "worker/names.h"
 #include "worker/request.h"
@@ -175,7 +176,7 @@ attempt_start(struct attempt *a, int *under_way, enum reason *why)
 	struct race *r = a->race;
 	const struct image *img = r->s->hs->policy->img;
 	uint64_t cookie;
-	int fd = connect_socket(img, rules_rule(img, a->rule), &a->target, &cookie, why);
+	int fd = connect_socket(r->s, rules_rule(img, a->rule), &a->target, &cookie, why);
 
 	if (fd == -1)
 		return -1;
@@ -214,6 +215,14 @@ pop(struct race *r, struct addr *out)
 	return false;
 }
 
+/* Takes back the last pop. */
+static void
+unpop(struct race *r)
+{
+	r->turn = (r->turn + FAMILIES - 1) % FAMILIES;
+	r->family[r->turn].next--;
+}
+
 /* The second pass: the rules on the very address that is to be connected to. */
 static bool
 passes(struct race *r, struct addrport *target, uint32_t *rule)
@@ -248,6 +257,11 @@ race_next(struct race *r)
 		if (!passes(r, &a->target, &a->rule))
 			continue;
 		if (attempt_start(a, &under_way, &why) == -1) {
+			if (errno == EAGAIN) { /* the master makes one: the address is next again */
+				unpop(r);
+				deadline_arm(r->s->w->loop, &r->next, EGRESS_WAIT_MS);
+				return;
+			}
 			note(r, why, errno);
 			continue;
 		}
@@ -353,7 +367,8 @@ race_timeout(struct session *s)
 	if (r == NULL) /* connected, but the master has not answered */
 		session_fail(s, REASON_GENERAL, ETIMEDOUT, RULE_NONE);
 	else if (r->under_way == 0 && r->why == REASON_NONE)
-		session_fail(s, REASON_NAME_FAILED, ETIMEDOUT, RULE_NONE);
+		session_fail(
+		    s, r->waiting != 0 ? REASON_NAME_FAILED : REASON_EGRESS, ETIMEDOUT, RULE_NONE);
 	else
 		session_fail(s, REASON_CONNECT, ETIMEDOUT, RULE_NONE);
 }

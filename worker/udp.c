@@ -46,7 +46,7 @@ bind_relay(int fd, const struct addrport *gateway, struct image_ports ports)
 static int
 make_relay(struct session *s)
 {
-	int fd = connect_datagram_socket(s->hs->gateway.a.family, NULL);
+	int fd = connect_datagram_socket(s->hs->gateway.a.family);
 
 	if (fd == -1)
 		return -1;
@@ -98,6 +98,7 @@ udp_new(struct session *s, uint32_t rule)
 	u->s = s;
 	u->client = hs->client;
 	u->client.port = declared_port(hs);
+	u->turn = egress_turn(s->w);
 	SLIST_INIT(&u->outs);
 	RB_INIT(&u->targets);
 	RB_INIT(&u->names);

@@ -17,6 +17,7 @@
 #include "common/reassembly.h"
 #include "common/rules.h"
 #include "common/tree.h"
+#include "worker/egress.h"
 #include "worker/names.h"
 #include "worker/session.h"
 
@@ -31,7 +32,7 @@ struct udp_out {
 	struct udp *u;
 	int fd;
 	uint8_t family;
-	struct addr from; /* ADDR_NONE: the kernel chooses */
+	struct egress_way way;
 };
 
 /* Where the client has sent to, or tried to: decided by the rules, and told to the master, once. */
@@ -79,6 +80,7 @@ struct udp {
 	struct addrport client; /* the only one who is heard; port 0: not learnt yet */
 	SLIST_HEAD(, udp_out) outs;
 	unsigned nouts;
+	uint32_t turn; /* with `egress from ... round-robin` */
 	struct udp_targets targets;
 	uint32_t targets_max, passed, refused;
 	struct udp_names names;

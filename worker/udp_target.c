@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "worker/connect.h"
+#include "worker/egress.h"
 #include "worker/link.h"
 #include "worker/udp_parts.h"
 #include "worker/worker.h"
@@ -103,18 +103,18 @@ on_out(struct ev *e, uint32_t events)
 /* --- outgoing sockets --- */
 
 static struct udp_out *
-out_new(struct udp *u, uint8_t family, const struct addr *from)
+out_new(struct udp *u, uint8_t family, const struct egress_way *way)
 {
+	enum reason why;
 	struct udp_out *o = calloc(1, sizeof(*o));
 
 	if (o == NULL)
 		return NULL;
 	o->u = u;
 	o->family = family;
-	if (from != NULL)
-		o->from = *from;
+	o->way = *way;
 	o->ev = (struct ev){ .fd = -1, .cb = on_out };
-	o->fd = connect_datagram_socket(family, from);
+	o->fd = egress_open(u->s->w, way, family, SOCK_DGRAM, &why);
 	if (o->fd == -1 || ev_add(u->s->w->loop, &o->ev, o->fd, EPOLLIN) == -1) {
 		if (o->fd != -1)
 			close(o->fd);
@@ -129,19 +129,17 @@ out_new(struct udp *u, uint8_t family, const struct addr *from)
 struct udp_out *
 udp_out(struct udp *u, uint32_t rule, uint8_t family)
 {
-	static const struct addr any;
 	const struct image *img = u->s->w->policy->img;
-	const struct addr *from;
+	uint32_t turn = u->turn; /* an association leaves by one address */
+	struct egress_way way;
 	struct udp_out *o;
-	int none;
 
-	from = connect_egress(img, rules_rule(img, rule), family, &none);
-	if (from == NULL && none)
+	if (egress_way(img, rules_rule(img, rule), family, &u->client.a, &turn, &way) == -1)
 		return NULL;
 	SLIST_FOREACH (o, &u->outs, entry)
-		if (o->family == family && addr_cmp(&o->from, from != NULL ? from : &any) == 0)
+		if (o->family == family && egress_same(&o->way, &way))
 			return o;
-	return u->nouts < UDP_OUTS_MAX ? out_new(u, family, from) : NULL;
+	return u->nouts < UDP_OUTS_MAX ? out_new(u, family, &way) : NULL;
 }
 
 /* --- targets --- */

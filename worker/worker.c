@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "worker/accept.h"
+#include "worker/egress.h"
 #include "worker/link.h"
 #include "worker/session.h"
 
@@ -27,7 +28,8 @@ worker_new(struct loop *l, uint32_t slots)
 	w->nslots = slots;
 	w->slots = calloc(slots, sizeof(*w->slots));
 	w->names = names_new(l);
-	if (w->slots == NULL || w->names == NULL) {
+	w->egress = egress_new();
+	if (w->slots == NULL || w->names == NULL || w->egress == NULL) {
 		worker_free(w);
 		errno = ENOMEM;
 		return NULL;
@@ -62,6 +64,7 @@ worker_free(struct worker *w)
 	if (w->authd_up)
 		chan_stop(&w->authd);
 	names_free(w->names);
+	egress_free(w->egress);
 	while ((p = STAILQ_FIRST(&w->policies)) != NULL) {
 		STAILQ_REMOVE_HEAD(&w->policies, entry);
 		image_unmap(p->img);

@@ -49,6 +49,7 @@ struct worker {
 	struct chan authd; /* the role that is in use: password or pam */
 	bool authd_up;
 	struct names *names;
+	struct egress *egress;
 	struct counts *counts; /* of nslots */
 	struct session *slots;
 	uint32_t nslots;

@@ -29,10 +29,10 @@ def answer(octets):
     return number, flags & 15, octets[at + 12:] if count else b""
 
 
-def python_socks(g, rdns=True, user=None, password=None, family=socket.AF_INET):
+def python_socks(g, rdns=True, user=None, password=None):
     import socks
-    s = socks.socksocket(family, socket.SOCK_DGRAM)
-    s.set_proxy(socks.SOCKS5, "::1" if family == socket.AF_INET6 else "127.0.0.1", g.port, rdns, user, password)
+    s = socks.socksocket(type=socket.SOCK_DGRAM)
+    s.set_proxy(socks.SOCKS5, "127.0.0.1", g.port, rdns, user, password)
     s.settimeout(20)
     return s
 
@@ -118,7 +118,7 @@ def test_python_socks_with_a_password(gateway, serve):
     assert [octets for octets, _ in echo.seen] == [b"signed in"]
 
 
-def test_python_socks_over_ipv6(gateway, serve):
+def test_python_socks_to_ipv6(gateway, serve):
     echo = serve(peers.UdpEcho, "::1")
     g = gateway(UDP)
     s = python_socks(g, True)
@@ -195,6 +195,33 @@ def test_http3(gateway, serve, through, tmp):
     assert g.record("session-target", target=f"127.0.0.1:{at}")
 
 
+@pytest.mark.parametrize("replies", ["connected", "any"])
+def test_tftp(gateway, serve, tmp, replies):
+    """A TFTP server (RFC 1350) answers from a port of its own, which the client has sent nothing to."""
+    with open(f"{tmp}/page", "wb") as f:
+        f.write(bytes(700))
+    serve(peers.Dnsmasq, [*ZONE, "enable-tftp", f"tftp-root={tmp}"])
+    g = gateway(f"udp replies {replies}\n" + UDP)
+    s = python_socks(g)
+    s.settimeout(20 if replies == "any" else 1)
+    s.sendto(b"\0\1page\0octet\0", ("127.0.0.1", 69))
+    if replies == "any":
+        got = b""
+        for block in (1, 2):
+            octets, source = s.recvfrom(1000)
+            assert octets[:4] == struct.pack("!HH", 3, block) and source[1] != 69
+            got += octets[4:]
+            s.sendto(struct.pack("!HH", 4, block), source)
+        assert got == bytes(700)
+    else:
+        with pytest.raises(socket.timeout):
+            s.recvfrom(1000)
+    s.close()
+    r = g.record("session-close", command="udp")
+    assert r["datagrams-down"] == (b"2" if replies == "any" else b"0")
+    assert (b"reply:" in r.get("drops", b"")) == (replies == "connected"), r
+
+
 def test_two_at_once_do_not_mix(gateway, serve):
     echo = serve(peers.UdpEcho)
     g = gateway(UDP)
@@ -248,6 +275,17 @@ def test_associate(gateway, serve, declared):
     assert got["by name"][1] in (four.port, six.port)
     r = g.record("session-close", command="udp")
     assert (r["datagrams-up"], r["datagrams-down"]) == (b"3", b"3")
+
+
+def test_associate_over_ipv6(gateway, serve):
+    """The relay's address is the one on which the client reached the gateway."""
+    g = gateway(UDP)
+    echo = serve(peers.UdpEcho)
+    npm = Npm(g, "associate", host="::1", answers=1, datagrams=[{"host": "127.0.0.1", "port": echo.port, "data": "over IPv6"}])
+    assert npm.event("established")["peer"]["host"] in ("::1", "0000:0000:0000:0000:0000:0000:0000:0001")
+    assert npm.event("datagram")["data"] == "over IPv6"
+    npm.done()
+    assert g.record("session-close", command="udp")["client"].startswith(b"[::1]:")
 
 
 def test_associate_with_fragments(gateway, serve):

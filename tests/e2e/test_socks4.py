@@ -1,6 +1,7 @@
 """SOCKS4 and 4a: off they are refused in their own words; allowed they serve what needs no authentication, and
 what a client says of itself is recorded and never believed."""
 import os
+import socket
 import subprocess
 import tempfile
 import time
@@ -140,6 +141,69 @@ def test_much_data_with_the_request(g, serve):
 def test_socks5_beside_it(g, echo):
     assert socks5.open_session(g.at, "127.0.0.1", echo.port)[1][0] == socks5.OK
     assert "socks" not in g.record("session-open")
+
+
+# --- BIND: the first reply says where, the second who ---
+
+BINDING = "socks4 allow\npass connect, bind from any to { any, 127.0.0.0/8, ::1 } auth none\n"
+
+
+def binds(at, host, source, claim=b"mel"):
+    """A peer comes in from `source`, and octets pass both ways: the two replies' codes and hosts."""
+    with Client(at) as c:
+        code, addr, port = c.ask(host, 0, claim, command=socks5.BIND)
+        assert code == GRANTED and port > 0
+        family = socket.AF_INET6 if ":" in source else socket.AF_INET
+        with socket.socket(family) as s:
+            s.bind((source, 0))
+            # 0.0.0.0 is the gateway's own address, as SOCKS4 says
+            s.connect((at[0] if addr == "0.0.0.0" else addr, port))
+            second = c.reply()
+            assert second[0] == GRANTED and second[2] == s.getsockname()[1]
+            s.sendall(b"inwards")
+            assert c.read(7) == b"inwards"
+            c.send(b"outwards")
+            assert s.recv(8) == b"outwards"
+        return addr, second[1]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.5", "0.0.0.0", b"127.0.0.5"])
+def test_bind(gateway, host):
+    g = gateway(BINDING)
+    assert binds(g.at, host, "127.0.0.5") == ("127.0.0.1", "127.0.0.5")
+    r = g.record("session-close")
+    assert (r["command"], r["socks"], r["claim"]) == (b"bind", b"4", b"mel")
+    assert r["target"].startswith(b"127.0.0.5:")
+
+
+@pytest.mark.parametrize("host", [b"six", "0.0.0.0"])
+def test_bind_over_ipv6(gateway, host):
+    g = gateway(BINDING)
+    assert binds(g.at6, host, "::1") == ("0.0.0.0", "0.0.0.0")
+
+
+def test_bind_turns_strangers_away(gateway):
+    g = gateway(BINDING)
+    with Client(g.at) as c:
+        _, addr, port = c.ask("127.0.0.5", 0, command=socks5.BIND)
+        with socket.create_connection((addr, port), source_address=("127.0.0.6", 0)) as s:
+            s.settimeout(20)
+            assert s.recv(1) == b""
+        with socket.create_connection((addr, port), source_address=("127.0.0.5", 0)):
+            assert c.reply()[:2] == (GRANTED, "127.0.0.5")
+
+
+def test_bind_ends_in_time(gateway):
+    g = gateway("timeout { bind 1s }\n" + BINDING)
+    with Client(g.at) as c:
+        assert c.ask("127.0.0.5", 0, command=socks5.BIND)[0] == GRANTED
+        assert c.rest() == REFUSAL
+    g.record("session-close", reason="bind-timeout", socks="4")
+
+
+def test_bind_needs_a_rule(g):
+    refused(g.at, request("127.0.0.5", 0, b"mel", command=socks5.BIND))
+    assert g.record("session-refused", command="bind")["reason"] == b"blocked"
 
 
 # --- refused ---

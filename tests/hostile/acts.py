@@ -121,7 +121,6 @@ ACTS = [
     ("fast open by connect", fast_open_connect, ()),
     ("SO_REUSEPORT", option(1, 15), ()),
     ("SO_MARK", option(1, 36), ()),
-    ("SO_BINDTODEVICE", option(1, 25, "s:lo", 3), ()),
     ("TCP_ULP", option(6, 31, "s:tls", 3), (errno.ENOTCONN, errno.ENOENT)),
     ("IP_TRANSPARENT", option(0, 19), ()),
     ("mprotect PROT_EXEC", make_executable, ()),

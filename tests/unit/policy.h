@@ -60,6 +60,16 @@ policy_str(struct policy *p, struct conf_strs *list, const char *word)
 	STAILQ_INSERT_TAIL(list, s, entry);
 }
 
+static inline void
+policy_egress(struct policy *p, struct conf_egress *e, struct addr addr)
+{
+	struct conf_addr *a = policy_keep(p, sizeof(*a));
+
+	a->a = addr;
+	STAILQ_INSERT_TAIL(&e->addrs, a, entry);
+	e->naddrs++;
+}
+
 static inline struct conf_table *
 policy_table(struct policy *p, const char *name)
 {
@@ -141,6 +151,7 @@ policy_rule(struct policy *p, enum rule_action action, char **save)
 	STAILQ_INIT(&r->users);
 	STAILQ_INIT(&r->groups);
 	STAILQ_INIT(&r->bind_ports);
+	STAILQ_INIT(&r->egress.addrs);
 	STAILQ_INSERT_TAIL(&p->conf.rules, r, entry);
 	while ((word = strtok_r(NULL, " \t,{}", save)) != NULL) {
 		if (strcmp(word, "connect") == 0)
@@ -231,6 +242,7 @@ policy_parse(const char *text)
 	STAILQ_INIT(&p->conf.logs);
 	STAILQ_INIT(&p->conf.tables);
 	STAILQ_INIT(&p->conf.rules);
+	STAILQ_INIT(&p->conf.egress.addrs);
 	p->hosts = p->resolv = "/nonexistent";
 	for (line = strtok_r(policy_strdup(p, text), "\n", &save); line != NULL;
 	     line = strtok_r(NULL, "\n", &save))

@@ -137,16 +137,16 @@ test_egress(void **state)
 {
 	(void)state;
 	I.egress[0] = addr("127.0.0.5");
-	I.img.egress = LIST(I.egress, 1);
+	I.img.egress.from = LIST(I.egress, 1);
 	once("127.0.0.9", "127.0.0.4", "127.0.0.5");
 	once("0.0.0.0", "127.0.0.4", "127.0.0.5");
 	refused("::1", "127.0.0.4", REASON_EGRESS, EADDRNOTAVAIL);
 	refused("::", "::1", REASON_EGRESS, EADDRNOTAVAIL);
 	I.egress[1] = addr("::1");
-	I.img.egress = LIST(I.egress, 2);
+	I.img.egress.from = LIST(I.egress, 2);
 	once("::", "127.0.0.4", "::1");
 	I.rule_egress[0] = addr("127.0.0.6");
-	I.rule.egress = LIST(I.rule_egress, 1);
+	I.rule.egress.from = LIST(I.rule_egress, 1);
 	once("127.0.0.9", "127.0.0.4", "127.0.0.6");
 	refused("::1", "127.0.0.4", REASON_EGRESS, EADDRNOTAVAIL);
 	I.rule_egress[0] = addr("198.51.100.77");

@@ -40,10 +40,16 @@ put_egress(FILE *f, const struct conf_egress *e)
 {
 	char text[ADDR_TEXT];
 
-	if (e->v4.family != ADDR_NONE)
-		fprintf(f, " egress=%s", addr_format(&e->v4, text, sizeof(text)));
-	if (e->v6.family != ADDR_NONE)
-		fprintf(f, " egress=%s", addr_format(&e->v6, text, sizeof(text)));
+	const struct conf_addr *a;
+
+	STAILQ_FOREACH (a, &e->addrs, entry)
+		fprintf(f, " egress=%s", addr_format(&a->a, text, sizeof(text)));
+	if (e->pick == EGRESS_ROUND_ROBIN)
+		fprintf(f, " round-robin");
+	if (e->device != NULL)
+		fprintf(f, " device=%s", e->device);
+	if (e->mark != 0)
+		fprintf(f, " mark=%u", e->mark);
 }
 
 static void
@@ -227,6 +233,14 @@ static const struct {
 	{ "egress from 192.0.2.7, 2001:db8::7", "egress: egress=192.0.2.7 egress=2001:db8::7",
 	    false },
 	{ "egress from { 2001:db8::7 }", "egress: egress=2001:db8::7", false },
+	{ "egress from 192.0.2.7, 2001:db8::7, 192.0.2.8 round-robin\negress device \"eth1\"\n"
+	  "egress mark 0xffffffff",
+	    "egress: egress=192.0.2.7 egress=2001:db8::7 egress=192.0.2.8 round-robin device=eth1 mark=4294967295",
+	    false },
+	{ "egress from { 192.0.2.7\n192.0.2.8 } source-hash",
+	    "egress: egress=192.0.2.7 egress=192.0.2.8", false },
+	{ "pass auth none egress from ::1 round-robin egress mark 7 egress device eth1",
+	    "rule 2 pass commands=0 methods=1 egress=::1 round-robin device=eth1 mark=7", false },
 	{ "resolver 192.0.2.53, 2001:db8::53 port 5353",
 	    "server 192.0.2.53:53\nserver [2001:db8::53]:5353", false },
 	{ "resolver {\n127.0.0.1 port 54\n127.0.0.1\n}", "server 127.0.0.1:54\nserver 127.0.0.1:53",

@@ -35,9 +35,11 @@ full(void)
 	assert_int_equal(write(fd, hosts, sizeof(hosts) - 1), (ssize_t)sizeof(hosts) - 1);
 	close(fd);
 	p->hosts = path;
-	p->conf.egress.v4 = (struct addr){ .family = ADDR_V4, .b = { 192, 0, 2, 9 } };
-	STAILQ_FIRST(&p->conf.rules)->egress = p->conf.egress;
-	p->conf.bind_advertise.v4 = p->conf.udp_advertise.v4 = p->conf.egress.v4;
+	const struct addr from = { .family = ADDR_V4, .b = { 192, 0, 2, 9 } };
+	policy_egress(p, &p->conf.egress, from);
+	policy_egress(p, &STAILQ_FIRST(&p->conf.rules)->egress, from);
+	p->conf.egress.device = "lo";
+	p->conf.bind_advertise.v4 = p->conf.udp_advertise.v4 = from;
 	struct conf_ports *port = policy_keep(p, sizeof(*port));
 	port->first = port->last = 20;
 	STAILQ_INSERT_TAIL(&STAILQ_FIRST(&p->conf.rules)->bind_ports, port, entry);
@@ -86,7 +88,8 @@ refs_of(const struct image *img, struct ref *r)
 	REF(img->servers, sizeof(struct addrport));
 	REF(img->nat64, sizeof(struct prefix));
 	REF(img->own, sizeof(struct prefix));
-	REF(img->egress, sizeof(struct addr));
+	REF(img->egress.from, sizeof(struct addr));
+	REF(img->egress.device, 1);
 	REF(img->bind_advertise, sizeof(struct addr));
 	REF(img->udp_advertise, sizeof(struct addr));
 	const struct image_table *t = image_at(img, img->tables);
@@ -111,7 +114,7 @@ refs_of(const struct image *img, struct ref *r)
 		for (uint32_t k = 0; k < rule[i].to_names.n; k++)
 			REF(name[k].name, 1);
 		REF(rule[i].ports, sizeof(struct image_ports));
-		REF(rule[i].egress, sizeof(struct addr));
+		REF(rule[i].egress.from, sizeof(struct addr));
 		REF(rule[i].bind_ports, sizeof(struct image_ports));
 		STRS(rule[i].users);
 		STRS(rule[i].groups);
@@ -227,14 +230,14 @@ test_values(void **state)
 	POKE(rules, struct image_rule, e->from = i_->tables.n);
 	POKE(rules, struct image_rule, e->from = RULE_NO_TABLE);
 	POKE(rules, struct image_rule, e->to = i_->tables.n);
-	POKE(rules, struct image_rule, e->egress = i_->own);
+	POKE(rules, struct image_rule, e->egress.from = i_->own);
 	FIELD(i_->bind_advertise = i_->own);
 	POKE(own, struct prefix, e[0] = e[1]);
 	POKE(own, struct prefix, e[0].len = 33);
 	POKE(own, struct prefix, e[1].len = 129);
 	POKE(own, struct prefix, e[1].len = 64);
 	POKE(own, struct prefix, e[0].a.family = 5);
-	POKE(egress, struct addr, e->family = ADDR_NONE);
+	POKE(egress.from, struct addr, e->family = ADDR_NONE);
 	POKE(bind_advertise, struct addr, e->family = ADDR_NONE);
 	POKE(udp_advertise, struct addr, e->family = ADDR_NONE);
 	FIELD(i_->bind_ports.first = 1);
@@ -242,6 +245,9 @@ test_values(void **state)
 	FIELD(i_->udp_replies_any = 2);
 	FIELD(i_->udp_fragments = 2);
 	FIELD(i_->socks4 = 2);
+	FIELD(i_->egress.pick = 2);
+	FIELD(e->egress.pick = 2);
+	FIELD(i_->egress.device.len = EGRESS_DEVICE_MAX + 1);
 	POKE(servers, struct addrport, e->a.family = ADDR_NONE);
 	POKE(nat64, struct prefix, e->len = 97);
 	POKE(nat64, struct prefix, e->a.family = ADDR_V4);

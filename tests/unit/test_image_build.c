@@ -349,7 +349,10 @@ test_rules(void **state)
 
 	(void)state;
 	first->timeouts = (struct conf_timeouts){ 0, 5, 6, 7, 0, 0 };
-	first->egress.v6 = (struct addr){ .family = ADDR_V6, .b = { 0x20, 1 } };
+	policy_egress(p, &first->egress, (struct addr){ .family = ADDR_V6, .b = { 0x20, 1 } });
+	first->egress.device = "eth1";
+	first->egress.mark = 7;
+	first->egress.pick = EGRESS_ROUND_ROBIN;
 	assert_non_null(policy_image(p));
 	const struct image_rule *r = image_at(p->img, p->img->rules);
 	assert_int_equal(p->img->rules.n, 6);
@@ -358,7 +361,13 @@ test_rules(void **state)
 	assert_int_equal(r[0].timeout_connect, 5);
 	assert_int_equal(r[0].timeout_idle, 6);
 	assert_int_equal(r[0].timeout_half_closed, 7);
-	assert_int_equal(r[0].egress.n, 1);
+	assert_int_equal(r[0].egress.from.n, 1);
+	assert_int_equal(r[0].egress.mark, 7);
+	assert_int_equal(r[0].egress.pick, EGRESS_ROUND_ROBIN);
+	assert_int_equal(r[0].egress.device.len, 4);
+	assert_memory_equal(image_octets(p->img, r[0].egress.device), "eth1", 4);
+	assert_true(image_has_mark(p->img, 7));
+	assert_false(image_has_mark(p->img, 0));
 	assert_int_equal(r[0].from, RULE_ANY);
 	assert_int_equal(r[0].to, RULE_ANY);
 	assert_int_equal(r[1].action, RULE_PASS);

@@ -357,7 +357,7 @@ harden(const uint8_t layers[LAYER_COUNT])
 	enum layer failed;
 	uint32_t lacking;
 
-	return master_harden(layers, &lacking, &failed) == 0 && lacking == 0 ? 0 : -1;
+	return master_harden(layers, false, &lacking, &failed) == 0 && lacking == 0 ? 0 : -1;
 }
 
 static int

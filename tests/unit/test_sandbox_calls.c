@@ -74,7 +74,7 @@ static const struct call calls[] = {
 	    { NOT_FD, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT }, W },
 	{ "SO_REUSEPORT", SYS_setsockopt, { NOT_FD, SOL_SOCKET, SO_REUSEPORT }, NOBODY },
 	{ "SO_MARK", SYS_setsockopt, { NOT_FD, SOL_SOCKET, SO_MARK }, NOBODY },
-	{ "SO_BINDTODEVICE", SYS_setsockopt, { NOT_FD, SOL_SOCKET, SO_BINDTODEVICE }, NOBODY },
+	{ "SO_BINDTODEVICE", SYS_setsockopt, { NOT_FD, SOL_SOCKET, SO_BINDTODEVICE }, W },
 	{ "SO_ATTACH_BPF", SYS_setsockopt, { NOT_FD, SOL_SOCKET, SO_ATTACH_BPF }, NOBODY },
 	{ "TCP_ULP", SYS_setsockopt, { NOT_FD, IPPROTO_TCP, TCP_ULP }, NOBODY },
 	{ "TCP_REPAIR", SYS_setsockopt, { NOT_FD, IPPROTO_TCP, TCP_REPAIR }, NOBODY },

@@ -120,7 +120,7 @@ world_image(struct world_image *i, const struct world_policy *p)
 		.action = RULE_BLOCK, .from = RULE_ANY, .to = RULE_ANY, .ports = LIST(port, 1)
 	};
 	if (p->egress != NULL) {
-		i->img.egress = LIST(egress, 1);
+		i->img.egress.from = LIST(egress, 1);
 		assert_int_equal(addr_parse(p->egress, &i->egress), 0);
 	}
 	if (p->only_port != 0) {
