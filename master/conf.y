@@ -456,7 +456,7 @@ yyreport_syntax_error(const yypcontext_t *ctx, struct conf_parse *ps)
 		conf_error(ps, w, "%s is not in this version, expected %s", what, want);
 	else if (near != NULL)
 		conf_error(ps, w, "unknown word %s, expected %s; did you mean %s?", what, want, near);
-	else if (name && yypcontext_token(ctx) > YYSYMBOL_ANY && !got->quoted)
+	else if (name && yypcontext_token(ctx) >= YYSYMBOL_ANY && ps->lex.first != T_TABLE)
 		conf_error(ps, w, "unexpected %s, a word of the language, expected %s; quote it if it is a name",
 		    what, want);
 	else if (got->token == T_WORD && words)

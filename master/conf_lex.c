@@ -408,6 +408,7 @@ close_braces(struct conf_parse *ps)
 {
 	conf_error(ps, &ps->lex.brace, "a { is never closed, expected a } behind the list");
 	ps->lex.close = ps->lex.braces + 1;
+	ps->unclosed = true;
 	if (ps->rule != NULL)
 		ps->rule->rule->broken = true;
 	return T_CONFYYerror;

@@ -152,6 +152,7 @@ struct conf_parse {
 	struct conf_where once[ONCE_COUNT];
 	struct conf_where sandbox[LAYER_COUNT];
 	unsigned spoiled;
+	bool unclosed;         /* a brace was: its list may lack what comes behind */
 	struct conf_where end; /* of the main file, for what is missing from it */
 	char *scratch;         /* malloc'ed, freed at the end: a file being read */
 };

@@ -237,6 +237,8 @@ conf_table_positive(struct conf_parse *ps, const struct conf_table *t)
 {
 	const struct conf_prefix *p;
 
+	if (ps->unclosed)
+		return;
 	STAILQ_FOREACH (p, &t->prefixes, entry)
 		if (!p->negated)
 			return;

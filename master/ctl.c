@@ -2,6 +2,8 @@
  * sallyportctl: asks a running gateway through its control socket; edits the users file.
  */
 #include <errno.h>
+#include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,23 +12,48 @@
 #include <unistd.h>
 
 #include "common/fd.h"
+#include "common/run_directory.h"
 #include "common/version.h"
 #include "master/ctl_passwd.h"
 
-#define DEFAULT_SOCKET "/run/sallyport/control"
+static const struct {
+	const char *name, *what;
+} commands[] = {
+	{ "status", "processes, listeners, policy" },
+	{ "sessions", "the open sessions, one a line" },
+	{ "reload", "read the configuration again; says its errors" },
+	{ "passwd", "edit the users file; see `sallyportctl passwd -h`" },
+};
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static char default_socket[RUN_DIRECTORY_MAX + sizeof("/control")];
 
 static void
 usage(FILE *out)
 {
-	fputs("usage: sallyportctl [-hV] [-s SOCKET] COMMAND\n"
-	      "  status      processes, listeners, policy\n"
-	      "  sessions    the open sessions, one a line\n"
-	      "  reload      read the configuration again; says its errors\n"
-	      "  passwd ...  edit the users file; see `sallyportctl passwd`\n"
-	      "  -s SOCKET   control socket (default " DEFAULT_SOCKET ")\n"
-	      "  -V          print the version and end\n"
-	      "  -h          print this and end\n",
-	    out);
+	fputs("usage: sallyportctl [-hV] [-s SOCKET] COMMAND\n", out);
+	for (size_t i = 0; i < COMMANDS; i++)
+		fprintf(out, "  %-13s  %s\n", commands[i].name, commands[i].what);
+	fprintf(out,
+	    "  -s SOCKET      control socket (default %s)\n"
+	    "  -V, --version  print the version and end\n"
+	    "  -h, --help     print this and end\n",
+	    default_socket);
+}
+
+/* Is who listens at the default place root or ourselves? In /tmp anyone may have made it. */
+static int
+check_peer(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == -1)
+		return -1;
+	if (peer.uid == 0 || peer.uid == geteuid() || geteuid() == 0)
+		return 0;
+	errno = EPERM;
+	return -1;
 }
 
 static int
@@ -43,7 +70,8 @@ connect_to(const char *path)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return -1;
-	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == -1) {
+	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == -1 ||
+	    (path == default_socket && check_peer(fd) == -1)) {
 		fd_drop(fd);
 		return -1;
 	}
@@ -89,13 +117,26 @@ ask(const char *path, const char *command)
 	return copy_answer(fd);
 }
 
+static bool
+known(const char *command)
+{
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (strcmp(commands[i].name, command) == 0)
+			return true;
+	return false;
+}
+
 int
 main(int argc, char **argv)
 {
-	const char *path = DEFAULT_SOCKET;
+	static const struct option longs[] = { { "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
+	const char *path = default_socket;
+	char dir[RUN_DIRECTORY_MAX];
 	int c;
 
-	while ((c = getopt(argc, argv, "+hs:V")) != -1) {
+	snprintf(default_socket, sizeof(default_socket), "%s/control", run_directory_default(dir));
+	while ((c = getopt_long(argc, argv, "+hs:V", longs, NULL)) != -1) {
 		switch (c) {
 		case 's':
 			path = optarg;
@@ -117,6 +158,11 @@ main(int argc, char **argv)
 	}
 	if (strcmp(argv[optind], "passwd") == 0)
 		return ctl_passwd(argc - optind, argv + optind);
+	if (!known(argv[optind])) {
+		fprintf(stderr, "sallyportctl: unknown command %s\n", argv[optind]);
+		usage(stderr);
+		return 2;
+	}
 	if (optind + 1 < argc) {
 		fprintf(stderr, "sallyportctl: unexpected argument %s\n", argv[optind + 1]);
 		return 2;

@@ -10,6 +10,8 @@
 #include <err.h>
 #include <errno.h>
 #include <getopt.h>
+#include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +46,8 @@ static const struct hash_method methods[] = {
 struct request {
 	const char *file;
 	const struct hash_method *method;
-	const char *groups, *expires; /* NULL: not given */
+	const char *groups, *expires; /* NULL: not given; then as the file has them */
+	bool help;
 	const char *user;
 	char shown[3 * USER_MAX + 1]; /* the user for messages */
 };
@@ -54,7 +57,7 @@ struct passwd_command {
 	int operands; /* behind the command's name */
 	bool create;  /* the file may be missing */
 	bool exists;  /* the user must be there; else must not */
-	int (*run)(struct ctl_users *f, const struct request *r, const struct user *u, char **arg);
+	int (*run)(struct ctl_users *f, const struct request *r, const struct user *u);
 };
 
 /* --- the new line --- */
@@ -129,10 +132,25 @@ put(struct ctl_users *f, const struct user *old, const struct user *u, const cha
 
 /* --- the arguments --- */
 
+/* Does the list have an element of these octets? */
+static bool
+in_list(const char *list, const char *end, const char *what, size_t len)
+{
+	while (list < end) {
+		size_t n = strcspn(list, ",");
+
+		if (n == len && memcmp(list, what, len) == 0)
+			return true;
+		list += n + 1;
+	}
+	return false;
+}
+
 /* "a,b" as given, into the file's form. */
 static int
 groups_argument(const char *s, char *out, size_t size)
 {
+	const char *all = s;
 	size_t n = 0;
 
 	out[0] = '\0';
@@ -142,8 +160,12 @@ groups_argument(const char *s, char *out, size_t size)
 		size_t len = strcspn(s, ",");
 		ssize_t put_len = users_escape((const uint8_t *)s, len, out + n, size - n);
 
-		if (len == 0 || len > USER_MAX || put_len == -1) {
+		if (len == 0 || len > USER_MAX || put_len == -1 || strlen(all) >= GROUPS_MAX) {
 			warnx("each group is 1 to 255 octets, all of them at most %d", GROUPS_MAX);
+			return -1;
+		}
+		if (in_list(all, s, s, len)) {
+			warnx("group %.*s stands twice", (int)put_len, out + n);
 			return -1;
 		}
 		n += (size_t)put_len;
@@ -154,19 +176,23 @@ groups_argument(const char *s, char *out, size_t size)
 	}
 }
 
-/* A date, or "never". What it holds must not end the field; whether it is one is checked with the
- * whole file. */
+/* A date, or "never"; as the file has it. */
 static const char *
 expires_argument(const char *s)
 {
+	int64_t end = 0;
+
 	if (strcmp(s, "never") == 0)
 		return "";
-	if (*s != '\0' && strspn(s, "0123456789-") == strlen(s))
-		return s;
-	warnx("'%s' is no date: expected YYYY-MM-DD, the last day on which the account serves, "
-	      "or never",
-	    s);
-	return NULL;
+	if (*s == '\0' || !users_expires(s, &end)) {
+		warnx("'%s' is no date: expected YYYY-MM-DD, the last day on which the account "
+		      "serves, or never",
+		    s);
+		return NULL;
+	}
+	if (end <= (int64_t)time(NULL))
+		warnx("warning: %s is past: the account is refused from now on", s);
+	return s;
 }
 
 /* --- the password --- */
@@ -209,6 +235,11 @@ password_from_stdin(char *buf, size_t size)
 	/* One newline ends it; where there is more than any password, it stays too long. */
 	if (n > 0 && n < size && buf[n - 1] == '\n')
 		n--;
+	if (n <= PASSWORD_MAX && memchr(buf, '\n', n) != NULL) {
+		warnx("standard input has more than one line, expected a password and no more; "
+		      "nothing is changed");
+		return -1;
+	}
 	return (int)n;
 }
 
@@ -264,92 +295,69 @@ password_hash(const struct request *r, char out[USERS_HASH_MAX])
 /* --- the commands --- */
 
 static int
-run_add(struct ctl_users *f, const struct request *r, const struct user *u, char **arg)
+run_add(struct ctl_users *f, const struct request *r, const struct user *u)
 {
-	static char groups[3 * GROUPS_MAX + 1];
 	char hash[USERS_HASH_MAX];
 	struct user new = { 0 };
-	const char *expires = "";
 
 	(void)u;
-	(void)arg;
 	new.name_len = (uint8_t)strlen(r->user);
 	memcpy(new.name, r->user, new.name_len);
-	if (groups_argument(r->groups != NULL ? r->groups : "", groups, sizeof(groups)) == -1 ||
-	    (r->expires != NULL && (expires = expires_argument(r->expires)) == NULL) ||
-	    password_hash(r, hash) == -1)
+	if (password_hash(r, hash) == -1)
 		return -1;
-	return put(f, NULL, &new, hash, groups, expires, NULL);
+	return put(f, NULL, &new, hash, r->groups, r->expires, NULL);
 }
 
 static int
-run_change(struct ctl_users *f, const struct request *r, const struct user *u, char **arg)
+run_change(struct ctl_users *f, const struct request *r, const struct user *u)
 {
 	char hash[USERS_HASH_MAX];
 
-	(void)arg;
 	if (password_hash(r, hash) == -1)
 		return -1;
 	return put(f, u, u, hash, NULL, NULL, NULL);
 }
 
 static int
-run_remove(struct ctl_users *f, const struct request *r, const struct user *u, char **arg)
+run_remove(struct ctl_users *f, const struct request *r, const struct user *u)
 {
 	(void)r;
-	(void)arg;
 	return ctl_users_replace(f, u, "");
 }
 
 static int
-run_lock(struct ctl_users *f, const struct request *r, const struct user *u, char **arg)
+run_lock(struct ctl_users *f, const struct request *r, const struct user *u)
 {
 	const bool locked = true;
 
 	(void)r;
-	(void)arg;
 	return put(f, u, u, NULL, NULL, NULL, &locked);
 }
 
 static int
-run_unlock(struct ctl_users *f, const struct request *r, const struct user *u, char **arg)
+run_unlock(struct ctl_users *f, const struct request *r, const struct user *u)
 {
 	const bool locked = false;
 
 	(void)r;
-	(void)arg;
 	return put(f, u, u, NULL, NULL, NULL, &locked);
 }
 
+/* groups and expire: one of the two is given. */
 static int
-run_groups(struct ctl_users *f, const struct request *r, const struct user *u, char **arg)
+run_set(struct ctl_users *f, const struct request *r, const struct user *u)
 {
-	static char groups[3 * GROUPS_MAX + 1];
-
-	(void)r;
-	if (groups_argument(arg[1], groups, sizeof(groups)) == -1)
-		return -1;
-	return put(f, u, u, NULL, groups, NULL, NULL);
-}
-
-static int
-run_expire(struct ctl_users *f, const struct request *r, const struct user *u, char **arg)
-{
-	const char *expires = expires_argument(arg[1]);
-
-	(void)r;
-	return expires != NULL ? put(f, u, u, NULL, NULL, expires, NULL) : -1;
+	return put(f, u, u, NULL, r->groups, r->expires, NULL);
 }
 
 /* A user a line: name, and what is to be said of it; no hashes. */
 static int
-run_list(struct ctl_users *f, const struct request *r, const struct user *u, char **arg)
+run_list(struct ctl_users *f, const struct request *r, const struct user *u)
 {
 	static char groups[3 * GROUPS_MAX + 1];
 	char name[3 * USER_MAX + 1], expires[DATE_SIZE];
 
 	(void)r;
-	(void)arg;
 	for (size_t i = 0; (u = users_nth(f->users, i)) != NULL; i++) {
 		(void)users_escape(u->name, u->name_len, name, sizeof(name));
 		groups_format(u, groups, sizeof(groups));
@@ -361,28 +369,49 @@ run_list(struct ctl_users *f, const struct request *r, const struct user *u, cha
 }
 
 static const struct passwd_command commands[] = {
-	{ "add", "add USER [-g GROUP,...] [-e YYYY-MM-DD]", 1, true, false, run_add },
+	{ "add", "add USER [-g GROUP,...] [-e YYYY-MM-DD|never]", 1, true, false, run_add },
 	{ "change", "change USER", 1, false, true, run_change },
 	{ "remove", "remove USER", 1, false, true, run_remove },
 	{ "lock", "lock USER", 1, false, true, run_lock },
 	{ "unlock", "unlock USER", 1, false, true, run_unlock },
-	{ "groups", "groups USER GROUP,...", 2, false, true, run_groups },
-	{ "expire", "expire USER YYYY-MM-DD|never", 2, false, true, run_expire },
+	{ "groups", "groups USER GROUP,...", 2, false, true, run_set },
+	{ "expire", "expire USER YYYY-MM-DD|never", 2, false, true, run_set },
 	{ "list", "list", 0, false, false, run_list },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-static int
-usage(void)
+static void
+usage(FILE *out)
 {
-	fprintf(stderr, "usage: sallyportctl passwd [-f FILE] [-m METHOD] COMMAND\n");
+	fprintf(out, "usage: sallyportctl passwd [-h] [-f FILE] [-m METHOD] COMMAND\n");
 	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(stderr, "       %s\n", commands[i].usage);
-	fprintf(stderr, "methods:");
+		fprintf(out, "       %s\n", commands[i].usage);
+	fprintf(out, "methods:");
 	for (size_t i = 0; i < METHODS; i++)
-		fprintf(stderr, " %s", methods[i].name);
-	fprintf(stderr, "\n");
-	return 1;
+		fprintf(out, " %s", methods[i].name);
+	fprintf(out, "\n");
+}
+
+/* The arguments are wrong: says which, and what there is. */
+static int __attribute__((format(printf, 1, 2))) wrong(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vwarnx(fmt, ap);
+	va_end(ap);
+	usage(stderr);
+	return -1;
+}
+
+static int
+method_option(struct request *r, const char *name)
+{
+	r->method = NULL;
+	for (size_t i = 0; i < METHODS; i++)
+		if (strcmp(methods[i].name, name) == 0)
+			r->method = &methods[i];
+	return r->method != NULL ? 0 : wrong("unknown method %s", name);
 }
 
 /* Takes the options that stand next; those behind the command are taken likewise. */
@@ -392,22 +421,19 @@ take_options(int argc, char **argv, struct request *r)
 	static const struct option longs[] = { { "file", required_argument, NULL, 'f' },
 		{ "method", required_argument, NULL, 'm' },
 		{ "groups", required_argument, NULL, 'g' },
-		{ "expires", required_argument, NULL, 'e' }, { NULL, 0, NULL, 0 } };
+		{ "expires", required_argument, NULL, 'e' }, { "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 } };
 	int c;
 
 	optind = 0; /* glibc: start anew */
-	while ((c = getopt_long(argc, argv, "+f:m:g:e:", longs, NULL)) != -1) {
+	opterr = 0; /* it would call us by argv[0], which is the command */
+	while ((c = getopt_long(argc, argv, "+:f:m:g:e:h", longs, NULL)) != -1) {
 		switch (c) {
 		case 'f':
 			r->file = optarg;
 			break;
 		case 'm':
-			r->method = NULL;
-			for (size_t i = 0; i < METHODS; i++) {
-				if (strcmp(methods[i].name, optarg) == 0)
-					r->method = &methods[i];
-			}
-			if (r->method == NULL)
+			if (method_option(r, optarg) == -1)
 				return -1;
 			break;
 		case 'g':
@@ -416,15 +442,22 @@ take_options(int argc, char **argv, struct request *r)
 		case 'e':
 			r->expires = optarg;
 			break;
+		case 'h':
+			r->help = true;
+			return argc;
+		case ':':
+			return wrong("option %s needs a value", argv[optind - 1]);
 		default:
-			return -1;
+			if (optopt != 0)
+				return wrong("unknown option -%c", optopt);
+			return wrong("unknown option %s", argv[optind - 1]);
 		}
 	}
 	return optind;
 }
 
 static int
-run(const struct passwd_command *c, const struct request *r, char **arg)
+run(const struct passwd_command *c, const struct request *r)
 {
 	const struct user *u = NULL;
 	struct ctl_users f;
@@ -440,9 +473,75 @@ run(const struct passwd_command *c, const struct request *r, char **arg)
 		warnx("%s: user %s is there already; `change` gives another password", r->file,
 		    r->shown);
 	else
-		error = c->run(&f, r, u, arg);
+		error = c->run(&f, r, u);
 	ctl_users_close(&f);
 	return error == 0 ? 0 : 1;
+}
+
+static const struct passwd_command *
+find_command(const char *name)
+{
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	wrong("unknown command passwd %s", name);
+	return NULL;
+}
+
+/* The command with its operands, and options anywhere. 0, or -1 and it has been said. */
+static int
+take_arguments(
+    int argc, char **argv, struct request *r, const struct passwd_command **c, char **arg)
+{
+	int n = 0, at = take_options(argc, argv, r);
+
+	if (at == -1 || r->help)
+		return at == -1 ? -1 : 0;
+	if (at >= argc)
+		return wrong("a command is missing");
+	if ((*c = find_command(argv[at])) == NULL)
+		return -1;
+	while (at < argc) { /* getopt skips the first word */
+		argc -= at;
+		argv += at;
+		if ((at = take_options(argc, argv, r)) == -1)
+			return -1;
+		if (at >= argc)
+			break;
+		if (n == (*c)->operands)
+			return wrong("unexpected argument %s", argv[at]);
+		arg[n++] = argv[at];
+	}
+	if (r->help)
+		return 0;
+	if (n < (*c)->operands)
+		return wrong("an argument is missing: %s", (*c)->usage);
+	if ((*c)->run != run_add && (r->groups != NULL || r->expires != NULL))
+		return wrong("-g and -e go with add; see the commands groups and expire");
+	return 0;
+}
+
+/* What the arguments say, into the file's form, before the file is touched. */
+static int
+check_values(struct request *r, const struct passwd_command *c, char **arg)
+{
+	static char groups[3 * GROUPS_MAX + 1];
+
+	r->user = c->operands > 0 ? arg[0] : "";
+	if (c->operands > 0 && (*r->user == '\0' || strlen(r->user) > USER_MAX)) {
+		warnx("a user name has 1 to %d octets", USER_MAX);
+		return -1;
+	}
+	(void)users_escape((const uint8_t *)r->user, strlen(r->user), r->shown, sizeof(r->shown));
+	if (c->operands > 1 && strcmp(c->name, "groups") == 0)
+		r->groups = arg[1];
+	else if (c->operands > 1)
+		r->expires = arg[1];
+	if (r->groups != NULL && groups_argument(r->groups, groups, sizeof(groups)) == -1)
+		return -1;
+	if (r->groups != NULL)
+		r->groups = groups;
+	return r->expires == NULL || (r->expires = expires_argument(r->expires)) != NULL ? 0 : -1;
 }
 
 int
@@ -451,35 +550,12 @@ ctl_passwd(int argc, char **argv)
 	struct request r = { .file = DEFAULT_FILE, .method = &methods[0] };
 	const struct passwd_command *c = NULL;
 	char *arg[2];
-	int n = 0, at = take_options(argc, argv, &r);
 
-	if (at == -1 || at >= argc)
-		return usage();
-	for (size_t i = 0; i < COMMANDS; i++) {
-		if (strcmp(commands[i].name, argv[at]) == 0)
-			c = &commands[i];
+	if (take_arguments(argc, argv, &r, &c, arg) == -1)
+		return 2;
+	if (r.help) {
+		usage(stdout);
+		return 0;
 	}
-	if (c == NULL)
-		return usage();
-	/* Options and operands behind the command, in any order; getopt skips the first word. */
-	while (at < argc) {
-		argc -= at;
-		argv += at;
-		if ((at = take_options(argc, argv, &r)) == -1)
-			return usage();
-		if (at >= argc)
-			break;
-		if (n == c->operands)
-			return usage();
-		arg[n++] = argv[at];
-	}
-	if (n != c->operands || (c->run != run_add && (r.groups != NULL || r.expires != NULL)))
-		return usage();
-	r.user = n > 0 ? arg[0] : "";
-	if (n > 0 && (*r.user == '\0' || strlen(r.user) > USER_MAX)) {
-		warnx("a user name has 1 to %d octets", USER_MAX);
-		return 1;
-	}
-	(void)users_escape((const uint8_t *)r.user, strlen(r.user), r.shown, sizeof(r.shown));
-	return run(c, &r, arg);
+	return check_values(&r, c, arg) == 0 ? run(c, &r) : 2;
 }

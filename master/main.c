@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include "common/version.h"
 #include "master/conf.h"
 #include "master/gateway.h"
+#include "master/precheck.h"
 
 #define DEFINES_MAX  64
 #define DEFAULT_CONF SYSCONFDIR "/sallyport/sallyport.conf"
@@ -33,8 +35,8 @@ usage(FILE *out)
 	      "  -v             say more on standard error\n"
 	      "  -D NAME=VALUE  define a macro; it wins over the file's own\n"
 	      "  -f FILE        configuration (default " DEFAULT_CONF ")\n"
-	      "  -V             print the version and end\n"
-	      "  -h             print this and end\n",
+	      "  -V, --version  print the version and end\n"
+	      "  -h, --help     print this and end\n",
 	    out);
 }
 
@@ -60,9 +62,11 @@ define(struct arguments *a, char *text)
 static int
 parse_arguments(struct arguments *a, int argc, char **argv)
 {
+	static const struct option longs[] = { { "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
 	int c;
 
-	while ((c = getopt(argc, argv, "dD:f:hnVv")) != -1) {
+	while ((c = getopt_long(argc, argv, "dD:f:hnVv", longs, NULL)) != -1) {
 		switch (c) {
 		case 'd':
 			a->foreground = true;
@@ -177,6 +181,10 @@ main(int argc, char **argv)
 	if ((c = load(&a, path)) == NULL)
 		return 1;
 	if (a.check) {
+		if (precheck(c, stderr) == -1) {
+			conf_free(c);
+			return 1;
+		}
 		printf("%s: the configuration is right\n", path);
 		conf_free(c);
 		return 0;

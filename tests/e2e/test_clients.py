@@ -90,7 +90,7 @@ def test_the_line_that_make_run_prints(g):
     """The gateway through itself: the line that needs no network."""
     with open(f"{sally.TOP}/Makefile") as f:
         line = [l for l in f if "telnet://" in l][0].split('"')[1].replace("\\\\", "\\")
-    line = line.replace("127.0.0.1:1080", f"127.0.0.1:{g.port}")
+    line = line.replace("127.0.0.1:$(PORT)", f"127.0.0.1:{g.port}")
     p = subprocess.run(["sh", "-c", line.strip()], capture_output=True, timeout=20)
     assert p.stdout.split() == [b"05", b"00"], (line, p.stdout, p.stderr)
 

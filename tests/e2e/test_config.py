@@ -1,5 +1,6 @@
 """sallyportd -n: every error with its file and line, what is wrong and what was expected. (The grammar's details are
 in the unit tests; here is what an operator meets.)"""
+import os
 import re
 import time
 
@@ -50,6 +51,32 @@ def test_each_of_these_is_an_error(line):
     status, err = sally.check(GOOD + line + "\n")
     assert status == 1, f"accepted: {line}"
     assert re.search(r"^\S+:\d+: .+", err, re.M), err
+
+
+@pytest.mark.parametrize("line, says", [
+    ('log file "@DIR@/none/log"', r":4: the log file's directory \S*none: No such file"),
+    ('log file "@DIR@"', r":4: the log file \S* is there already, expected a regular file"),
+    ('log file "/proc/self/exe"', r":4: the log file /proc/self/exe is a symbolic link"),
+    ('process worker chroot "@DIR@/none"', r":4: chroot \S*none: No such file"),
+    ('process worker chroot "none"', r":4: .* expected an absolute path"),
+    ('auth password file "@DIR@/users"', r"users:2: fewer than four fields"),
+    ("listen on fe80::1", r":4: .*needs an interface, expected fe80::1%eth0")])
+def test_what_a_start_would_meet(line, says):
+    umask = os.umask(0o077)  # for the users file
+    try:
+        status, err = sally.check(GOOD + line + "\n", users="a:x::\nb\n")
+    finally:
+        os.umask(umask)
+    assert status == 1 and re.search(says, err), err
+
+
+def test_its_log_users_and_chroot_are_right():
+    umask = os.umask(0o077)
+    try:
+        assert sally.check(GOOD + 'log file "@DIR@/log"\nprocess worker chroot "@DIR@"\nauth password file "@DIR@/users"\n',
+                           users="a:x::\n") == (0, "")
+    finally:
+        os.umask(umask)
 
 
 def test_errors_of_included_files_name_them():

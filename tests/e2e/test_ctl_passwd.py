@@ -33,12 +33,13 @@ def ok(path, *args, **how):
     return p.stdout.decode()
 
 
-def refused(path, *args, **how):
+def refused(path, *args, status=1, **how):
     before = content(path)
     p = run(path, *args, **how)
-    assert p.returncode == 1 and p.stderr and b"Sanitizer" not in p.stderr, (p.returncode, p.stderr)
+    assert p.returncode == status and p.stderr and b"Sanitizer" not in p.stderr, (p.returncode, p.stderr)
     assert content(path) == before  # and nothing is changed
     assert not [f for f in os.listdir(os.path.dirname(path)) if f.endswith(".tmp")]
+    assert p.stderr.startswith(b"sallyportctl: ")
     return p.stderr.decode()
 
 
@@ -90,7 +91,7 @@ def test_the_default_method_and_the_others(path):
         user = f"user-{method}"
         ok(path, *(["-m", method] if method else []), "add", user, stdin=b"p", quick=False)
         assert fields(path, user)[1].startswith(prefix)
-    refused(path, "-m", "des", "add", "x", stdin=b"p", quick=False)
+    refused(path, "-m", "des", "add", "x", stdin=b"p", quick=False, status=2)
     refused(path, "-m", "bcrypt", "add", "x", stdin=b"p" * 73, quick=False)  # it would cut it
     ok(path, "-m", "bcrypt", "add", "x", stdin=b"p" * 72, quick=False)
 
@@ -123,21 +124,58 @@ def test_what_is_refused(path):
                  ("expire", "bob", "never")):
         assert "bob" in refused(path, *args, stdin=b"p")
     for date in ("2030-02-30", "tomorrow", "", "2030-01-01:locked", "2030-01-01\nroot:x::", "30-1-1"):
-        refused(path, "expire", "alice", date)
-        refused(path, "add", "new", "-e", date, stdin=b"p")
-    for groups in (",", "a,", ",a", "a,,b", "g" * 256, ",".join(["g" * 255] * 17)):
-        refused(path, "groups", "alice", groups)
+        assert "YYYY-MM-DD" in refused(path, "expire", "alice", date, status=2)
+        assert "YYYY-MM-DD" in refused(path, "add", "new", "-e", date, stdin=b"p", status=2)
+    for groups in (",", "a,", ",a", "a,,b", "g" * 256, ",".join("g" * 253 + str(n) for n in range(10, 27)), "a,b,a", "a,a"):
+        refused(path, "groups", "alice", groups, status=2)
     for password in (b"", b"\n", b"p" * 256, b"p" * 256 + b"\n", b"p" * 10000):
         assert "255" in refused(path, "add", "new", stdin=password)
-    refused(path, "add", "", stdin=b"p")
-    refused(path, "add", "u" * 256, stdin=b"p")
+    refused(path, "add", "", stdin=b"p", status=2)
+    refused(path, "add", "u" * 256, stdin=b"p", status=2)
+    for password in (b"a\n\n", b"\na", b"one\ntwo\n"):
+        assert "more than one line" in refused(path, "add", "new", stdin=password)
 
 
-@pytest.mark.parametrize("args", [[], ["nonsense"], ["add"], ["add", "a", "b"], ["list", "x"], ["groups", "a"],
-                                  ["expire", "a"], ["remove"], ["lock", "a", "-g", "x"], ["-m"], ["add", "-x"]])
-def test_usage(path, args):
+def test_a_date_that_is_past_warns(path):
+    put(path, "alice:x::\n")
+    assert b"warning: 2020-01-31 is past" in run(path, "expire", "alice", "2020-01-31").stderr
+    assert content(path) == "alice:x::2020-01-31\n"
+    assert run(path, "expire", "alice", "2999-12-31").stderr == b""
+
+
+def test_help_and_what_is_no_command():
+    p = subprocess.run([CTL, "passwd", "-h"], capture_output=True, text=True)
+    assert (p.returncode, p.stderr) == (0, "") and "expire USER" in p.stdout
+    for args, status, text in ((["foo"], 2, "sallyportctl: unknown command foo\n"), (["status", "x"], 2, "unexpected argument x"), ([], 2, "usage"),
+                               (["-x"], 2, "usage"), (["-s", "/nonexistent", "status"], 1, "/nonexistent")):
+        p = subprocess.run([CTL, *args], capture_output=True, text=True)
+        assert p.returncode == status and text in p.stderr and p.stdout == "", (args, p)
+    assert "passwd" in subprocess.run([CTL, "foo"], capture_output=True, text=True).stderr
+    for program in (CTL, f"{sally.BUILD}/sallyportd"):
+        assert "usage: " in subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
+        p = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+        assert p.stdout == subprocess.run([program, "-V"], capture_output=True, text=True).stdout
+
+
+def test_the_default_socket_follows_the_user():
+    """The rule of sallyportd: root's is in /run, another's in $XDG_RUNTIME_DIR or /tmp."""
+    for user, env, where in ((0, "/x", "/run/sallyport/control"), (sally.NOBODY, "/x", "/x/sallyport/control"),
+                             (sally.NOBODY, "", f"/tmp/sallyport-{sally.NOBODY}/control")):
+        with open(CTL, "rb") as f:  # it may lie where the user cannot look
+            p = subprocess.run(["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", f"/proc/self/fd/{f.fileno()}", "status"],
+                               pass_fds=[f.fileno()], capture_output=True, text=True, env=sally.environment(XDG_RUNTIME_DIR=env))
+        assert p.returncode == 1 and f"sallyportctl: {where}: " in p.stderr.replace(f"{f.name}: ", ""), p.stderr
+
+
+@pytest.mark.parametrize("args, says", [([], "a command is missing"), (["nonsense"], "unknown command passwd nonsense"), (["add"], "add USER"),
+                                        (["add", "a", "b"], "unexpected argument b"), (["list", "x"], "unexpected argument x"),
+                                        (["groups", "a"], "groups USER"), (["expire", "a"], "expire USER"), (["remove"], "remove USER"),
+                                        (["lock", "a", "-g", "x"], "-g and -e go with add"), (["-m"], "option -m needs a value"),
+                                        (["add", "-x"], "unknown option -x"), (["add", "--nothing"], "unknown option --nothing")])
+def test_usage(path, args, says):
     put(path, "a:x::\n")
-    assert "usage" in refused(path, *args, stdin=b"p")
+    said = refused(path, *args, stdin=b"p", status=2)
+    assert says in said and "usage" in said
 
 
 def test_names_are_octets_and_options_stand_anywhere(path):
@@ -153,7 +191,7 @@ def test_names_are_octets_and_options_stand_anywhere(path):
 
 
 def test_a_password_is_all_of_standard_input_but_one_newline(path):
-    for n, (given, password) in enumerate(((b"a\n", "a"), (b"a\n\n", "a\n"), (b"\na", "\na"), (b" a b \n", " a b "))):
+    for n, (given, password) in enumerate(((b"a\n", "a"), (b"a", "a"), (b" a b \n", " a b "))):
         ok(path, "add", f"u{n}", stdin=given)
         hashed = fields(path, f"u{n}")[1]
         assert crypt.crypt(password, hashed) == hashed
@@ -172,7 +210,7 @@ def test_unsafe_and_wrong_files(path, tmp_path):
     assert f"{path}:2:" in refused(path, "lock", "alice")
     os.rename(path, path + ".real")
     os.symlink(path + ".real", path)
-    refused(path, "list")
+    assert "is a symbolic link" in refused(path, "list")
     os.unlink(path)
     os.mkfifo(path)
     p = run(path, "list")

@@ -38,6 +38,10 @@ static const struct {
 	{ "pass from { 10.0.0.0/8\nworkers 0",
 	    "c.conf:2: a { is never closed, expected a } behind the list\n"
 	    "c.conf:3: \"0\" is no number of workers, expected a number from 1 to 256" },
+	{ "group any x",
+	    "c.conf:2: unexpected \"any\", a word of the language, expected a name or value; quote it if it is a name" },
+	{ "block from { !10.0.0.0/8\nblock",
+	    "c.conf:2: a { is never closed, expected a } behind the list" },
 	{ "pass connect from any to any port { 80, 443",
 	    "c.conf:2: a { is never closed, expected a } behind the list" },
 	{ "limit {", "c.conf:2: a { is never closed, expected a } behind the list" },
