@@ -28,7 +28,8 @@ LAYOUT = {
     "ASSOCIATE": f"<{SID}II{ADDRPORT}I", "TARGET": f"<{SID}II{ADDRPORT}BB2x",
     "EARLY": f"<{ADDRPORT}{ADDRPORT}II", "AUTH_PASSWORD": f"<{SID}{ADDRPORT}BB2x", "AUTH_ABORT": f"<{SID}",
     "AUTH_RESULT": f"<{SID}BBBxI", "VERDICT": f"<{SID}IBBBx{ADDRPORT}I", "LOOKUP": "<IBB2x", "ANSWER": "<IBBBxI",
-    "MARK": "<IBB2x", "MARKED": "<IBB2x", "STOP": "<", "LISTENER": f"<II{ADDRPORT}I", "USERS_ACK": "<II120s", "FAILED": "<Ii56s", "USERS": "<",
+    "STOP": "<", "LISTENER": f"<II{ADDRPORT}I", "USERS_ACK": "<II120s", "FAILED": "<Ii56s", "USERS": "<",
+    "MARK": "<IBB2x", "MARKED": "<IBB2x",
 }
 NUMBER = {}  # filled by check_layout()
 
