@@ -58,8 +58,8 @@ give_listener(struct sid sid)
 
 	listener = world_listen(&listener_addr);
 	l.bound.port = ntohs(listener_addr.sin_port);
-	assert_int_equal(chan_send(&W.master, MSG_LISTENING, &l, sizeof(l),
-			     fcntl(listener, F_DUPFD_CLOEXEC, 0)),
+	assert_int_equal(
+	    chan_send(&W.master, MSG_LISTENING, &l, sizeof(l), fcntl(listener, F_DUPFD_CLOEXEC, 0)),
 	    0);
 	close(listener); /* the worker's is the last */
 }
@@ -83,8 +83,7 @@ peer_from(const char *host)
 
 	assert_int_equal(inet_pton(AF_INET, host, &from.sin_addr), 1);
 	assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
-	assert_int_equal(
-	    connect(fd, (struct sockaddr *)&listener_addr, sizeof(listener_addr)), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&listener_addr, sizeof(listener_addr)), 0);
 	assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
 	return fd;
 }
