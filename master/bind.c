@@ -148,7 +148,10 @@ open_in(
 {
 	uint32_t n = (uint32_t)range.last - range.first + 1, start = arc4random_uniform(n);
 
-	for (uint32_t i = 0; i<n && * tries> 0; i++, (*tries)--) {
+	for (uint32_t i = 0; i < n; i++) {
+		if (*tries == 0)
+			break;
+		(*tries)--;
 		at->port = (uint16_t)(range.first + (start + i) % n);
 		int fd = open_at(at, way);
 		if (fd != -1 || (errno != EADDRINUSE && errno != EACCES))

@@ -150,6 +150,8 @@ spawn(struct child *c)
 	c->ready = c->loaded = c->stopping = c->reaped = false;
 	c->acked = c->lacking = 0;
 	c->fault[0] = '\0';
+	c->marked = 0;
+	c->marked_until = 0;
 	c->started = loop_now(f->loop);
 	snprintf(path, sizeof(path), "%s/%s", f->libexec, program(c->role));
 	snprintf(name, sizeof(name), "sallyport-%s", role_name(c->role));

@@ -94,7 +94,10 @@ fill_counts(struct audit_rec *r, const struct ledger_entry *e, struct texts *t)
 	audit_num(r, FIELD_UP, e->up);
 	audit_num(r, FIELD_DOWN, e->down);
 	audit_num(r, FIELD_DURATION, lasted_ms(e));
-	if (e->command != COMMAND_UDP)
+	/* Datagrams are told with a session's end: of one that goes on, or whose worker is lost,
+	 * the octets alone are known. */
+	if (e->command != COMMAND_UDP ||
+	    (e->up + e->down > 0 && e->datagrams_up + e->datagrams_down == 0))
 		return;
 	audit_num(r, FIELD_DATAGRAMS_UP, e->datagrams_up);
 	audit_num(r, FIELD_DATAGRAMS_DOWN, e->datagrams_down);

@@ -17,7 +17,12 @@ struct told {
 	uint32_t version;
 	bool passes;
 	uint8_t name_len;
-	uint8_t name[NAME_MAX_LEN];
+	uint8_t name[];
+};
+/* With room for any name, to look one up. */
+union told_key {
+	struct told t;
+	uint8_t octets[sizeof(struct told) + NAME_MAX_LEN];
 };
 RB_HEAD(told_tree, told);
 
@@ -141,6 +146,7 @@ count_target(struct association *a, bool passes)
 static bool
 tell(struct association *a, const struct told *new, bool *lost)
 {
+	size_t size = sizeof(*new) + new->name_len;
 	struct told *t = RB_FIND(told_tree, &a->targets, (struct told *)(uintptr_t) new);
 
 	*lost = false;
@@ -155,11 +161,11 @@ tell(struct association *a, const struct told *new, bool *lost)
 	}
 	if (!count_target(a, new->passes))
 		return false;
-	t = malloc(sizeof(*t));
+	t = malloc(size);
 	*lost = t == NULL;
 	if (t == NULL)
 		return true;
-	*t = *new;
+	memcpy(t, new, size);
 	RB_INSERT(told_tree, &a->targets, t);
 	return true;
 }
@@ -194,20 +200,21 @@ sessions_target(struct sessions *s, struct child *w, const struct msg *m)
 {
 	const struct msg_target *t = m->payload;
 	struct ledger_entry *e = sessions_entry(s, w, t->sid);
-	struct told new;
+	union told_key key;
+	struct told *new = &key.t;
 	bool lost;
 
 	if (e == NULL || e->state != LEDGER_GRANTED || e->command != COMMAND_UDP ||
 	    !target_is_sound(s, t, m->len))
 		return false;
 	struct association *a = s->workers[w->index].slot[e->sid.slot].udp;
-	memset(&new, 0, sizeof(new));
-	new.target = t->target;
-	new.version = t->version;
-	new.passes = t->passes != 0;
-	new.name_len = t->name_len;
-	memcpy(new.name, t + 1, t->name_len);
-	if (!tell(a, &new, &lost))
+	memset(&key, 0, sizeof(key));
+	new->target = t->target;
+	new->version = t->version;
+	new->passes = t->passes != 0;
+	new->name_len = t->name_len;
+	memcpy(new->name, t + 1, t->name_len);
+	if (!tell(a, new, &lost))
 		return false;
 	if (a->ending)
 		return true;
@@ -216,10 +223,10 @@ sessions_target(struct sessions *s, struct child *w, const struct msg *m)
 		return true;
 	}
 	/* The association's own rule and target are those of the first that passes. */
-	if (new.passes && e->target.a.family == ADDR_NONE) {
-		e->target = new.target;
+	if (new->passes && e->target.a.family == ADDR_NONE) {
+		e->target = new->target;
 		sessions_decided_by(s, e, t->version, t->rule);
 	}
-	record_target(s, e, &new, t->rule);
+	record_target(s, e, new, t->rule);
 	return true;
 }

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/egress.h"
 #include "common/image.h"
 #include "worker/link.h"
 #include "worker/names.h"
@@ -100,29 +101,39 @@ bind_address(struct session *s, const struct addr *peer, uint32_t rule)
 	ask(b, addr_is_any(peer) ? peer : &b->expected[0], rule);
 }
 
-/* Of the name's addresses that the rules let pass, the first of the family by which the client
- * came, which is most likely the one that a route leads to; else the first. -1: there is none. */
+/* How likely a listener of this family can be had and reached: first of all where there is an
+ * egress address, then where the client came by the same family, which has a route. */
+static unsigned
+rank(const struct bind *b, uint32_t rule, uint8_t family)
+{
+	const struct handshake *hs = b->s->hs;
+	const struct image *img = hs->policy->img;
+	struct egress_way way;
+	uint32_t turn = 0;
+	bool can = egress_way(img, rules_rule(img, rule), family, &hs->client.a, &turn, &way) == 0;
+
+	return 1 + (can ? 2u : 0) + (family == hs->gateway.a.family ? 1u : 0);
+}
+
+/* The best of the name's addresses that the rules let pass. -1: none, and *rule blocks one. */
 static int
 preferred(const struct bind *b, uint32_t *rule)
 {
+	unsigned highest = 0;
 	uint32_t decided;
 	int best = -1;
 
 	*rule = RULE_NONE;
 	for (unsigned i = 0; i < b->n; i++) {
-		bool ours = b->expected[i].family == b->s->hs->gateway.a.family;
+		bool pass = request_rules(b->s, &b->expected[i], &decided) == RULES_PASS;
+		unsigned this = pass ? rank(b, decided, b->expected[i].family) : 0;
 
-		if (request_rules(b->s, &b->expected[i], &decided) != RULES_PASS) {
-			if (best == -1)
-				*rule = decided;
-			continue;
+		if (this > highest) {
+			highest = this;
+			best = (int)i;
 		}
-		if (best != -1 && !ours)
-			continue;
-		best = (int)i;
-		*rule = decided;
-		if (ours)
-			break;
+		if (best == (int)i || i == 0)
+			*rule = decided;
 	}
 	return best;
 }

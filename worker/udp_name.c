@@ -47,7 +47,8 @@ keep(struct udp_name *n, const struct datagram *d)
 	size_t size = sizeof(struct udp_waiting) + d->data_len;
 	struct udp_waiting *w;
 
-	if (n->u->waiting + size > UDP_QUEUE_MAX || (w = malloc(size)) == NULL) {
+	if (n->u->waiting + size > UDP_QUEUE_MAX ||
+	    n->u->s->w->udp_waiting + size > UDP_QUEUE_ALL || (w = malloc(size)) == NULL) {
 		udp_drop(n->u, DROP_QUEUE);
 		return;
 	}
@@ -55,6 +56,21 @@ keep(struct udp_name *n, const struct datagram *d)
 	memcpy(w->data, d->data, d->data_len);
 	STAILQ_INSERT_TAIL(&n->waiting, w, entry);
 	n->u->waiting += size;
+	n->u->s->w->udp_waiting += size;
+}
+
+/* The next that waits, which is the caller's now; NULL: none does. */
+static struct udp_waiting *
+take(struct udp_name *n)
+{
+	struct udp_waiting *w = STAILQ_FIRST(&n->waiting);
+
+	if (w == NULL)
+		return NULL;
+	STAILQ_REMOVE_HEAD(&n->waiting, entry);
+	n->u->waiting -= sizeof(*w) + w->len;
+	n->u->s->w->udp_waiting -= sizeof(*w) + w->len;
+	return w;
 }
 
 static void
@@ -62,7 +78,7 @@ send_waiting(struct udp_name *n)
 {
 	struct udp_waiting *w;
 
-	while ((w = STAILQ_FIRST(&n->waiting)) != NULL) {
+	while ((w = take(n)) != NULL) {
 		struct udp_sending one = { .u = n->u,
 			.direction = UP,
 			.name = n,
@@ -70,8 +86,6 @@ send_waiting(struct udp_name *n)
 			.len = w->len,
 			.octets = w->len };
 
-		STAILQ_REMOVE_HEAD(&n->waiting, entry);
-		n->u->waiting -= sizeof(*w) + w->len;
 		if (n->now == NULL) {
 			udp_drop(n->u, n->why);
 		} else {
@@ -229,11 +243,8 @@ name_free(struct udp_name *n)
 	if (n->asked != 0)
 		names_cancel(u->s->w->names, &n->q);
 	deadline_disarm(&n->d);
-	while ((w = STAILQ_FIRST(&n->waiting)) != NULL) {
-		STAILQ_REMOVE_HEAD(&n->waiting, entry);
-		u->waiting -= sizeof(*w) + w->len;
+	while ((w = take(n)) != NULL)
 		free(w);
-	}
 	RB_REMOVE(udp_names, &u->names, n);
 	u->nnames--;
 	free(n);

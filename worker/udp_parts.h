@@ -21,7 +21,8 @@
 #include "worker/names.h"
 #include "worker/session.h"
 
-#define UDP_QUEUE_MAX (256u * 1024) /* octets of one association that wait for names */
+#define UDP_QUEUE_MAX (256u * 1024)       /* octets of one association that wait for names */
+#define UDP_QUEUE_ALL (16u * 1024 * 1024) /* likewise, of all of a worker's */
 #define UDP_OUTS_MAX  8 /* outgoing sockets of one association: rules may differ in their egress */
 #define UDP_ADDRS_MAX 8 /* addresses of a name that are tried */
 

@@ -62,6 +62,7 @@ struct worker {
 	STAILQ_HEAD(, policy) policies;      /* oldest first; the last is in force */
 	struct policy *policy;               /* in force; NULL before the first */
 	struct reassembly_budget reassembly; /* of all associations */
+	size_t udp_waiting;                  /* octets of all associations that wait for names */
 	bool stopping;
 	struct deadline stop;
 	uint32_t stop_ticks;

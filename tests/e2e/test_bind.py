@@ -174,6 +174,18 @@ def test_names(gateway, serve):
         c.close()
 
 
+def test_family_of_a_name(gateway, serve):
+    """The family that can be left by, then that by which the client came."""
+    serve(peers.Dns, {"both.example": {"A": [SECOND], "AAAA": ["::1"]}})
+    text = f"resolver 127.0.0.1\npass bind from any to {{ {SECOND}, ::1 }} auth none"
+    for egress, at, home in (("", "at", "127.0.0.1"), ("", "at6", "::1"),
+                             (" egress from 127.0.0.5", "at6", "127.0.0.5"), (" egress from ::1", "at", "::1")):
+        g = gateway(text + egress + "\n")
+        c, first = ask(g, b"both.example", at=getattr(g, at))
+        assert first[:2] == (socks5.OK, home), (egress, at)
+        c.close()
+
+
 def test_ports_used_up(gateway):
     g = gateway("bind ports 40000-40002\n" + PASS)
     held = [ask(g) for _ in range(3)]

@@ -14,21 +14,17 @@ from npm_socks import Npm
 BIND = "pass bind from any to { any, 127.0.0.0/8, ::1 } auth none\n"
 
 
-def call_back(npm, first, source="127.0.0.1"):
-    """The peer that BIND waits for: connects from `source` to what the first reply says."""
+def call_back(npm, answer):
+    """The peer that BIND waits for: connects to what the first reply says, reads to the end, answers."""
     at = npm.event("bound")["at"]
-    peer = socket.create_connection((at["host"], at["port"]), 20, (source, 0))
+    peer = socket.create_connection((at["host"], at["port"]), 20)
     established = npm.event("established")["peer"]
     assert (established["host"], established["port"]) == peer.getsockname()
-    with peer:
+    npm.say(b"from the client")
+    with peer, peer.makefile("rb") as f:
         peer.settimeout(20)
-        peer.sendall(first)
-        peer.shutdown(socket.SHUT_WR)
-        npm.say(b"from the client")
-        got = b""
-        while more := peer.recv(4096):
-            got += more
-    assert got == b"from the client"
+        assert f.read() == b"from the client"
+        peer.sendall(answer)
 
 
 @pytest.mark.parametrize("expected", ["127.0.0.1", "0.0.0.0"])
@@ -82,7 +78,7 @@ def test_ftp_in_active_mode(gateway, serve):
             f.write(body)
         port = peers.free_port()
         serve(peers.Program, "/usr/bin/python3", "-c", SERVER, port, f"{tmp}/served", ready=lambda: answers(port))
-        g = gateway(f"bind ports 20000-20009\npass connect, bind from any to 127.0.0.0/8 auth none\n")
+        g = gateway("bind ports 20000-20009\npass connect, bind from any to 127.0.0.0/8 auth none\n")
         with open(f"{tmp}/socks.conf", "w") as f:
             f.write(SOCKSIFY % g.port)
         env = dict(os.environ, SOCKS_CONF=f"{tmp}/socks.conf", SOCKS_AUTOADD_LANROUTES="no", HOME=tmp)

@@ -385,6 +385,7 @@ def test_a_lost_worker_leaves_a_closing_record(gateway, echo):
     os.kill(g.children("worker")[0], signal.SIGKILL)
     r = g.record(CLOSE)
     assert (r["reason"], r["up"], r["down"]) == (b"child-lost", b"5", b"5")
+    assert "datagrams-up" not in r  # they are told with the end, which was not told
     a.close()
 
 

@@ -65,6 +65,7 @@ static struct world W;
 struct world_policy {
 	uint32_t version;
 	uint32_t handshake, connect, idle, half_closed; /* ms */
+	uint32_t bind;                                  /* likewise */
 	uint32_t handshakes;
 	uint8_t methods;    /* of the pass rule: METHOD_BITs */
 	bool refuse_source; /* only 192.0.2.0/24 may come */
@@ -78,6 +79,7 @@ static const struct world_policy world_default = { .version = 1,
 	.connect = 2000,
 	.idle = 60000,
 	.half_closed = 60000,
+	.bind = 60000,
 	.handshakes = 8,
 	.methods = METHOD_BIT(METHOD_NONE) };
 
@@ -112,6 +114,7 @@ world_image(struct world_image *i, const struct world_policy *p)
 		.timeout_connect = p->connect,
 		.timeout_idle = p->idle,
 		.timeout_half_closed = p->half_closed,
+		.timeout_bind = p->bind,
 		.handshakes = p->handshakes,
 		.dns_timeout = 1000,
 		.dns_attempts = 1,
