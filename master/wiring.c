@@ -213,9 +213,7 @@ wiring_users_open(const struct conf *c, int *fd, FILE *errors)
 		fprintf(errors, "%s:%u: %s\n", c->users_file, line, what);
 		goto fail;
 	}
-	fprintf(errors,
-	    "%s:%u: users file %s: %s; expected a file of root's that only root can read (chmod 600, "
-	    "chown root)\n",
+	fprintf(errors, "%s:%u: users file %s: %s; chown root and chmod 600 mend it\n",
 	    c->auth_where.file, c->auth_where.line, c->users_file, what);
 fail:
 	close(*fd);
