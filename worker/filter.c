@@ -6,6 +6,7 @@
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 
 #include "common/sandbox_rules.h"
 #include "worker/filter.h"
@@ -37,6 +38,7 @@ static const struct sandbox_rule rules[] = {
 	ALLOW_SETSOCKOPT(IPPROTO_TCP, TCP_NODELAY),
 	ALLOW_SETSOCKOPT(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT),
 	ALLOW_SETSOCKOPT(IPPROTO_IPV6, IPV6_V6ONLY),
+	ALLOW_SETSOCKOPT(IPPROTO_UDP, UDP_GRO),
 	ALLOW_SETSOCKOPT(SOL_SOCKET, SO_BINDTODEVICE), /* `egress device` */
 	ALLOW_GETSOCKOPT(SOL_SOCKET, SO_ERROR),
 	ALLOW_GETSOCKOPT(SOL_SOCKET, SO_COOKIE),

@@ -51,6 +51,7 @@ make_relay(struct session *s)
 	if (fd == -1)
 		return -1;
 	s->fd[TARGET] = fd; /* closed with the session, whatever comes */
+	udp_prepare(fd);
 	if (bind_relay(fd, &s->hs->gateway, s->hs->policy->img->udp_ports) == -1)
 		return -1;
 	return connect_local(fd, &s->hs->outgoing);

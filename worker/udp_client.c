@@ -56,9 +56,7 @@ static void
 to_address(struct udp *u, const struct addr *a, const struct datagram *d)
 {
 	struct addrport at = { .a = addr_dial(a), .port = d->port };
-	struct udp_sending one = {
-		.u = u, .direction = UP, .data = d->data, .len = d->data_len, .octets = d->data_len
-	};
+	struct udp_sending one = { .u = u, .direction = UP, .data = d->data, .len = d->data_len };
 	enum drop why;
 	struct udp_target *t = udp_target(u, &at, NULL, 0, &why);
 

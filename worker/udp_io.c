@@ -10,11 +10,20 @@
 
 #include "worker/udp_parts.h"
 
-/* The kernel gives no more than this, so nothing is ever cut short. */
-#define BUFFER (DATAGRAM_REPLY_MAX + 65536)
+#define BUFFER 65536 /* octets: the kernel gives no more, so nothing is ever cut short */
+
+/* Of one message that the kernel has put together (UDP_GRO) or was sent as one: its
+ * UDP_MAX_SEGMENTS, 64 before Linux 6.9. */
+#define SEGMENTS_MAX 128
 
 static uint8_t buffers[UDP_BATCH][BUFFER];
-static struct udp_packet received[UDP_BATCH];
+static struct udp_packet received[UDP_BATCH * SEGMENTS_MAX];
+
+/* For one 16-bit number beside a message. */
+union control {
+	struct cmsghdr align;
+	char octets[CMSG_SPACE(sizeof(int))];
+};
 
 /*
  * Datagrams of one length to one address leave as one message that the kernel cuts up again
@@ -28,7 +37,7 @@ static struct udp_packet received[UDP_BATCH];
 static struct {
 	int fd;
 	unsigned n;
-	struct iovec iov[UDP_BATCH];
+	struct iovec iov[UDP_BATCH][2]; /* header (of a reply) and data */
 	struct addrport to[UDP_BATCH];
 	struct udp_sending what[UDP_BATCH];
 } out;
@@ -37,11 +46,47 @@ static struct {
 static struct {
 	struct mmsghdr m[UDP_BATCH];
 	struct sockaddr_storage to[UDP_BATCH];
-	union {
-		struct cmsghdr align;
-		char octets[CMSG_SPACE(sizeof(uint16_t))];
-	} control[UDP_BATCH];
+	union control control[UDP_BATCH];
 } messages;
+
+/* The length of the datagrams that a received message holds: the last may be shorter. */
+static size_t
+segment_of(struct msghdr *mh, size_t len)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c != NULL; c = CMSG_NXTHDR(mh, c)) {
+		int segment;
+
+		if (c->cmsg_level != IPPROTO_UDP || c->cmsg_type != UDP_GRO)
+			continue;
+		memcpy(&segment, CMSG_DATA(c), sizeof(segment));
+		if (segment > 0 && (size_t)segment < len)
+			return (size_t)segment;
+	}
+	return len;
+}
+
+/* Cuts a message into its datagrams; one may be empty. How many of the places are taken then. */
+static unsigned
+cut(unsigned n, const struct addrport *from, uint8_t *data, size_t len, size_t segment)
+{
+	do {
+		size_t next = len < segment ? len : segment;
+
+		received[n++] = (struct udp_packet){ .from = *from, .data = data, .len = next };
+		data += next;
+		len -= next;
+	} while (len > 0 && n < UDP_BATCH * SEGMENTS_MAX);
+	return n;
+}
+
+void
+udp_prepare(int fd)
+{
+	int one = 1;
+
+	/* Before Linux 5.0 each datagram comes alone. */
+	(void)setsockopt(fd, IPPROTO_UDP, UDP_GRO, &one, sizeof(one));
+}
 
 unsigned
 udp_receive(int fd, struct udp_packet **packets)
@@ -49,40 +94,46 @@ udp_receive(int fd, struct udp_packet **packets)
 	static struct mmsghdr m[UDP_BATCH];
 	static struct iovec iov[UDP_BATCH];
 	static struct sockaddr_storage from[UDP_BATCH];
+	static union control control[UDP_BATCH];
+	struct addrport ap;
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < UDP_BATCH; i++) {
-		iov[i] =
-		    (struct iovec){ buffers[i] + DATAGRAM_REPLY_MAX, BUFFER - DATAGRAM_REPLY_MAX };
+		iov[i] = (struct iovec){ buffers[i], BUFFER };
 		m[i].msg_hdr = (struct msghdr){ .msg_name = &from[i],
 			.msg_namelen = sizeof(from[i]),
 			.msg_iov = &iov[i],
-			.msg_iovlen = 1 };
+			.msg_iovlen = 1,
+			.msg_control = control[i].octets,
+			.msg_controllen = sizeof(control[i].octets) };
 	}
 	int got = recvmmsg(fd, m, UDP_BATCH, 0, NULL);
 	for (int i = 0; i < got; i++) {
-		struct udp_packet *p = &received[n];
+		struct msghdr *mh = &m[i].msg_hdr;
 
-		if (addr_from_sockaddr(
-			(struct sockaddr *)&from[i], m[i].msg_hdr.msg_namelen, &p->from) == -1)
-			continue;
-		p->data = buffers[i] + DATAGRAM_REPLY_MAX;
-		p->len = m[i].msg_len;
-		n++;
+		if (addr_from_sockaddr((struct sockaddr *)&from[i], mh->msg_namelen, &ap) == 0)
+			n = cut(n, &ap, buffers[i], m[i].msg_len, segment_of(mh, m[i].msg_len));
 	}
 	*packets = received;
 	return n;
 }
 
-int
-udp_send(int fd, const struct addrport *to, const uint8_t *data, size_t len)
+static int
+send_one(int fd, const struct addrport *to, struct iovec *iov, size_t n)
 {
 	struct sockaddr_storage ss;
-	struct iovec iov = { (uint8_t *)(uintptr_t)data, len };
-	struct msghdr m = { .msg_name = &ss, .msg_iov = &iov, .msg_iovlen = 1 };
+	struct msghdr m = { .msg_name = &ss, .msg_iov = iov, .msg_iovlen = n };
 
 	m.msg_namelen = addr_to_sockaddr(to, &ss);
 	return sendmsg(fd, &m, MSG_NOSIGNAL) == -1 ? errno : 0;
+}
+
+int
+udp_send(int fd, const struct addrport *to, const uint8_t *data, size_t len)
+{
+	struct iovec iov = { (uint8_t *)(uintptr_t)data, len };
+
+	return send_one(fd, to, &iov, 1);
 }
 
 /* One has been sent, or could not be. */
@@ -90,7 +141,7 @@ static void
 done(const struct udp_sending *one, int error)
 {
 	if (error == 0)
-		udp_passed(one->u, one->direction, one->octets);
+		udp_passed(one->u, one->direction, one->len);
 	else if (error == EMSGSIZE)
 		udp_drop(one->u, DROP_SIZE);
 	else if (one->name != NULL)
@@ -99,18 +150,24 @@ done(const struct udp_sending *one, int error)
 		udp_drop(one->u, DROP_SEND);
 }
 
+static size_t
+length_of(unsigned i)
+{
+	return out.iov[i][0].iov_len + out.iov[i][1].iov_len;
+}
+
 /* How many datagrams from the i-th on can be one message: all as long as the first, but the last,
  * which may be shorter. */
 static unsigned
 run_length(unsigned i)
 {
-	size_t len = out.iov[i].iov_len, sum = len;
+	size_t len = length_of(i), sum = len;
 	unsigned n = 1;
 
 	if (len == 0 || len > SEGMENT_MAX)
 		return 1;
 	for (; i + n < out.n; n++) {
-		size_t next = out.iov[i + n].iov_len;
+		size_t next = length_of(i + n);
 
 		if (next == 0 || next > len || sum + next > RUN_MAX ||
 		    memcmp(&out.to[i + n], &out.to[i], sizeof(out.to[i])) != 0)
@@ -126,16 +183,16 @@ static void
 make_message(unsigned k, unsigned i, unsigned n)
 {
 	struct msghdr *mh = &messages.m[k].msg_hdr;
-	uint16_t segment = (uint16_t)out.iov[i].iov_len;
+	uint16_t segment = (uint16_t)length_of(i);
 
 	*mh = (struct msghdr){ .msg_name = &messages.to[k],
 		.msg_namelen = addr_to_sockaddr(&out.to[i], &messages.to[k]),
-		.msg_iov = &out.iov[i],
-		.msg_iovlen = n };
+		.msg_iov = out.iov[i],
+		.msg_iovlen = (size_t)n * 2 };
 	if (n == 1)
 		return;
 	mh->msg_control = messages.control[k].octets;
-	mh->msg_controllen = sizeof(messages.control[k].octets);
+	mh->msg_controllen = CMSG_SPACE(sizeof(segment));
 	struct cmsghdr *c = CMSG_FIRSTHDR(mh);
 	c->cmsg_level = IPPROTO_UDP;
 	c->cmsg_type = UDP_SEGMENT;
@@ -150,9 +207,7 @@ static void
 one_by_one(unsigned i, unsigned n, int error)
 {
 	for (unsigned end = i + n; i < end; i++)
-		done(&out.what[i],
-		    n == 1 ? error
-			   : udp_send(out.fd, &out.to[i], out.what[i].data, out.what[i].len));
+		done(&out.what[i], n == 1 ? error : send_one(out.fd, &out.to[i], out.iov[i], 2));
 }
 
 void
@@ -168,12 +223,12 @@ udp_flush(void)
 		int sent = sendmmsg(out.fd, messages.m + k, nmessages - k, MSG_NOSIGNAL);
 
 		if (sent <= 0) {
-			unsigned n = (unsigned)messages.m[k++].msg_hdr.msg_iovlen;
+			unsigned n = (unsigned)messages.m[k++].msg_hdr.msg_iovlen / 2;
 			one_by_one(at, n, sent == -1 ? errno : EIO);
 			at += n;
 		}
 		for (; sent > 0; sent--)
-			for (size_t n = messages.m[k++].msg_hdr.msg_iovlen; n > 0; n--)
+			for (size_t n = messages.m[k++].msg_hdr.msg_iovlen / 2; n > 0; n--)
 				done(&out.what[at++], 0);
 	}
 	out.n = 0;
@@ -188,5 +243,6 @@ udp_put(int fd, const struct addrport *to, const struct udp_sending *one)
 	out.fd = fd;
 	out.to[i] = *to;
 	out.what[i] = *one;
-	out.iov[i] = (struct iovec){ (uint8_t *)(uintptr_t)one->data, one->len };
+	out.iov[i][0] = (struct iovec){ out.what[i].head, one->head_len };
+	out.iov[i][1] = (struct iovec){ (uint8_t *)(uintptr_t)one->data, one->len };
 }

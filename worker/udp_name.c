@@ -79,12 +79,9 @@ send_waiting(struct udp_name *n)
 	struct udp_waiting *w;
 
 	while ((w = take(n)) != NULL) {
-		struct udp_sending one = { .u = n->u,
-			.direction = UP,
-			.name = n,
-			.data = w->data,
-			.len = w->len,
-			.octets = w->len };
+		struct udp_sending one = {
+			.u = n->u, .direction = UP, .name = n, .data = w->data, .len = w->len
+		};
 
 		if (n->now == NULL) {
 			udp_drop(n->u, n->why);
@@ -225,7 +222,7 @@ udp_name_failed(struct udp_name *n, const struct udp_sending *one, int error)
 			break;
 		error = udp_send(n->now->out->fd, &n->now->at, one->data, one->len);
 		if (error == 0) {
-			udp_passed(n->u, UP, one->octets);
+			udp_passed(n->u, UP, one->len);
 			return;
 		}
 	}
@@ -309,9 +306,7 @@ entry(struct udp *u, const struct datagram *d, const uint8_t *name, size_t len)
 void
 udp_to_name(struct udp *u, const struct datagram *d)
 {
-	struct udp_sending one = {
-		.u = u, .direction = UP, .data = d->data, .len = d->data_len, .octets = d->data_len
-	};
+	struct udp_sending one = { .u = u, .direction = UP, .data = d->data, .len = d->data_len };
 	uint8_t name[NAME_MAX_LEN];
 	int len = name_normalise(d->name, d->name_len, name);
 

@@ -116,12 +116,15 @@ void udp_passed(struct udp *u, enum side d, size_t octets);
 
 struct udp_packet {
 	struct addrport from;
-	uint8_t *data; /* with DATAGRAM_REPLY_MAX octets of room before it */
+	uint8_t *data;
 	size_t len;
 };
 
-/* Takes what has come, at most UDP_BATCH, into the one set of buffers: how many. They stand until
- * the next call. */
+/* A socket of an association, once: many datagrams of one sender may come as one message. */
+void udp_prepare(int fd);
+
+/* Takes what has come, at most UDP_BATCH messages, into the one set of buffers: how many. They
+ * stand until the next call. */
 unsigned udp_receive(int fd, struct udp_packet **packets);
 
 /* Sends one now: 0 or errno. */
@@ -132,9 +135,10 @@ struct udp_sending {
 	struct udp *u;
 	enum side direction;
 	struct udp_name *name; /* that it was sent to, if it was to a name */
-	const uint8_t *data;
+	const uint8_t *data;   /* its octets are what is counted */
 	size_t len;
-	size_t octets; /* of those the data, without header: what is counted */
+	size_t head_len; /* of a reply: the header before it */
+	uint8_t head[DATAGRAM_REPLY_MAX];
 };
 /* Sends it with others, at the latest at udp_flush; its octets must stand until then. */
 void udp_put(int fd, const struct addrport *to, const struct udp_sending *one);

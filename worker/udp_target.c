@@ -67,23 +67,18 @@ static void
 reply(struct udp *u, struct udp_packet *p)
 {
 	size_t max = u->client.a.family == ADDR_V6 ? DATAGRAM_MAX : DATAGRAM_MAX_V4;
-	uint8_t header[DATAGRAM_REPLY_MAX];
-	size_t n;
+	struct udp_sending one = { .u = u, .direction = DOWN, .data = p->data, .len = p->len };
 
 	p->from.scope = 0; /* no target is asked for with one */
 	if (!u->replies_any && !was_sent_to(u, &p->from)) {
 		udp_drop(u, DROP_REPLY);
 		return;
 	}
-	n = datagram_header(header, &p->from);
-	if (n + p->len > max) {
+	one.head_len = datagram_header(one.head, &p->from);
+	if (one.head_len + p->len > max) {
 		udp_drop(u, DROP_SIZE);
 		return;
 	}
-	memcpy(p->data - n, header, n);
-	struct udp_sending one = {
-		.u = u, .direction = DOWN, .data = p->data - n, .len = n + p->len, .octets = p->len
-	};
 	udp_put(u->s->fd[TARGET], &u->client, &one);
 }
 
@@ -121,6 +116,7 @@ out_new(struct udp *u, uint8_t family, const struct egress_way *way)
 		free(o);
 		return NULL;
 	}
+	udp_prepare(o->fd);
 	SLIST_INSERT_HEAD(&u->outs, o, entry);
 	u->nouts++;
 	return o;

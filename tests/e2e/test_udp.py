@@ -282,6 +282,33 @@ def test_sizes(gateway, echo, echo6):
     big.close()
 
 
+UDP_SEGMENT = 103  # udp(7): one message that the kernel cuts into datagrams of this length; the last may be shorter
+
+
+def test_runs_sent_as_one_message_are_datagrams_again(gateway, serve):
+    """Client and target both send many datagrams at a time; what arrives is each of them, whole and in order."""
+    g = gateway(PASS)
+    a = Association(g.at)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target:
+        target.bind(("127.0.0.1", 0))
+        target.settimeout(5)
+        for size, count in ((1, 60), (100, 40), (512, 64), (1400, 40)):
+            data = [bytes([i]) * size for i in range(count)]
+            data[-1] = data[-1][:max(1, size // 2)]
+            run = [datagram("127.0.0.1", target.getsockname()[1], d) for d in data]
+            a.u.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, len(run[0]))
+            a.raw(b"".join(run))
+            got = [target.recvfrom(65536) for _ in data]
+            assert [d for d, _ in got] == data, size
+            target.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, size)
+            target.sendto(b"".join(data), got[0][1])
+            assert [a.recv()[-1] for _ in data] == data, size
+            target.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
+        a.u.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
+    r = closing(g, a)
+    assert (r["datagrams-up"], r["datagrams-down"]) == (b"204", b"204") and "drops" not in r
+
+
 def test_fragments(gateway, echo):
     g = gateway(PASS)
     a = Association(g.at)

@@ -4,6 +4,7 @@
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -67,6 +68,8 @@ static const struct call calls[] = {
 	{ "sendmmsg, fast open", SYS_sendmmsg, { NOT_FD, 0, 0, MSG_FASTOPEN }, NOBODY },
 	{ "recvmmsg", SYS_recvmmsg, { NOT_FD, 0, 0, 0, 0 }, W },
 	{ "IPV6_V6ONLY", SYS_setsockopt, { NOT_FD, IPPROTO_IPV6, IPV6_V6ONLY }, W },
+	{ "UDP_GRO", SYS_setsockopt, { NOT_FD, IPPROTO_UDP, UDP_GRO }, W },
+	{ "UDP_CORK", SYS_setsockopt, { NOT_FD, IPPROTO_UDP, UDP_CORK }, NOBODY },
 	{ "IPV6_TRANSPARENT", SYS_setsockopt, { NOT_FD, IPPROTO_IPV6, IPV6_TRANSPARENT }, NOBODY },
 	{ "TCP_NODELAY", SYS_setsockopt, { NOT_FD, IPPROTO_TCP, TCP_NODELAY }, W | R },
 	{ "SO_KEEPALIVE", SYS_setsockopt, { NOT_FD, SOL_SOCKET, SO_KEEPALIVE }, NOBODY },
