@@ -59,7 +59,7 @@ LIBS_sallyportd   := -lseccomp -lcap -lbsd
 LIBS_sallyportctl := -lcrypt -lbsd
 LIBS_worker       := -lseccomp -lcrypto -lbsd
 LIBS_resolver     := -lcares -lseccomp -lbsd
-LIBS_authd        := -lcrypt -lpam -lseccomp -lbsd -lpthread
+LIBS_authd        := -lgssapi_krb5 -lkrb5 -lcrypt -lpam -lseccomp -lcrypto -lbsd -lpthread
 
 # $(call folder,DIR): makes it, when a recipe begins. In a checkout that is another's, make ends there with one message.
 folder = $(if $(shell mkdir -p $(1) 2>/dev/null && [ -w $(1) ] && echo yes),,$(error cannot write to $(1): \
@@ -131,7 +131,7 @@ $(BINS):
 UNITS    := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 HELPERS  := $(patsubst tests/%.c,$(B)/%,$(wildcard tests/e2e/*.c tests/hostile/*.c))
 ALL_LIBS := $(foreach l,master ctl worker resolver authd common,$(call lib,$(l)))
-TEST_LIBS := -lcmocka -lcrypt -lpam -lcares -lseccomp -lcap -lcrypto -lbsd -lpthread
+TEST_LIBS := -lcmocka -lgssapi_krb5 -lkrb5 -lcrypt -lpam -lcares -lseccomp -lcap -lcrypto -lbsd -lpthread
 $(UNITS) $(HELPERS): $(B)/%: $(O)/tests/%.o $(ALL_LIBS)
 	$(call folder,$(@D))
 	$(call say,LD,$@)
@@ -189,10 +189,10 @@ format:
 
 # --- packages (Debian 12), each list in this one place ---
 PKGS_BUILD := gcc libc6-dev make bison libseccomp-dev libcap-dev libbsd-dev libc-ares-dev \
-    libssl-dev libcrypt-dev libpam0g-dev
+    libssl-dev libcrypt-dev libpam0g-dev libkrb5-dev
 PKGS_RUN   := curl ca-certificates
 PKGS_CHECK := clang libclang-rt-dev clang-format libcmocka-dev mandoc iproute2 procps strace openssl \
-    python3 python3-pytest python3-socks curl ncat proxychains4 chromium dnsmasq-base rsyslog \
+    python3 python3-pytest python3-gssapi krb5-kdc krb5-admin-server krb5-user python3-socks curl ncat proxychains4 chromium dnsmasq-base rsyslog \
     fail2ban logrotate nftables bind9-dnsutils dante-client redsocks ngtcp2-client ngtcp2-server tnftp python3-pyftpdlib
 # Where node and npm are there from elsewhere, they stay.
 PKGS_NODE   = $(if $(shell which node),,nodejs) $(if $(shell which npm),,npm)

@@ -173,6 +173,14 @@ exchange_done(struct exchange *x, enum verdict_code v)
 	case VERDICT_BUSY:
 	case VERDICT_ABORTED:
 	case VERDICT_FAILED:
+	case VERDICT_GSSAPI: /* no one guesses keys of Kerberos by trying */
+	case VERDICT_REPLAY:
+	case VERDICT_SKEW:
+	case VERDICT_TICKET:
+	case VERDICT_SERVICE:
+	case VERDICT_ENCTYPE:
+	case VERDICT_LEVEL:
+	case VERDICT_NO_NAME:
 	case VERDICT_COUNT:
 		break;
 	}

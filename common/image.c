@@ -15,7 +15,7 @@
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 _Static_assert(sizeof(struct image_range4) == 8 && sizeof(struct image_range6) == 24 &&
-		   sizeof(struct image_rule) == 96 && sizeof(struct image) % 8 == 0,
+		   sizeof(struct image_rule) == 100 && sizeof(struct image) % 8 == 0,
     "the image has no padding");
 _Static_assert(METHOD_COUNT <= sizeof(((struct image *)0)->prefer), "every method has a place");
 
@@ -148,7 +148,7 @@ rules_ok(const struct image *img)
 		return false;
 	const struct image_rule *r = image_at(img, img->rules);
 	for (uint32_t i = 0; i < img->rules.n; i++) {
-		if (r[i].action > RULE_PASS || r[i].log > 1)
+		if (r[i].action > RULE_PASS || r[i].log > 1 || r[i].protection >= PROTECTION_COUNT)
 			return false;
 		if (r[i].from >= img->tables.n && r[i].from != RULE_ANY)
 			return false;
@@ -234,7 +234,8 @@ serving_ok(const struct image *img)
 	       addrs_ok(img, img->udp_advertise) && img->udp_advertise.n <= 2 &&
 	       img->bind_ports.first <= img->bind_ports.last &&
 	       img->udp_ports.first <= img->udp_ports.last && img->udp_replies_any <= 1 &&
-	       img->udp_fragments <= 1 && img->socks4 <= 1;
+	       img->udp_fragments <= 1 && img->socks4 <= 1 && img->gssapi < 2 * GSSAPI_PRINCIPAL &&
+	       strs_ok(img, img->gssapi_services);
 }
 
 int

@@ -73,6 +73,20 @@ struct image_egress {           /* what is not given in a rule is as in the imag
 
 enum rule_action { RULE_BLOCK, RULE_PASS };
 
+/* `protection`: what an agreed level (RFC 1961 section 4) must promise. */
+enum protection {
+	PROTECTION_ANY,
+	PROTECTION_INTEGRITY,
+	PROTECTION_CONFIDENTIALITY,
+	PROTECTION_COUNT
+};
+
+/* `auth gssapi ... allow`, and how principals become user names. */
+#define GSSAPI_CLEAR     0x01u /* `allow clear`: level 0, no encapsulation at all */
+#define GSSAPI_NEC       0x02u /* `allow nec`: the level is negotiated in one unwrapped octet */
+#define GSSAPI_EXPIRED   0x04u /* `allow expired`: sessions outlive their ticket */
+#define GSSAPI_PRINCIPAL 0x08u /* `names principal`: whole; else auth_to_local */
+
 #define RULE_ANY      UINT32_MAX       /* in from, to: no criterion, any address */
 #define RULE_NO_TABLE (UINT32_MAX - 1) /* in to: names only */
 
@@ -95,6 +109,8 @@ struct image_rule {
 	uint32_t timeout_half_closed;
 	uint32_t timeout_bind;
 	uint32_t timeout_udp;
+	uint8_t protection; /* enum protection */
+	uint8_t zero[3];
 };
 
 /* `group web { carol, dave }`: memberships beside those that authd gives. */
@@ -140,7 +156,10 @@ struct image {
 	uint8_t udp_replies_any;          /* 0: only from targets that the client has sent to */
 	uint8_t udp_fragments;            /* RFC 1928 section 7 */
 	uint8_t socks4;                   /* SOCKS4 and 4a are served */
-	uint8_t zero[5];
+	uint8_t gssapi;                   /* GSSAPI_ bits */
+	uint8_t zero[4];
+	struct image_list gssapi_services; /* struct image_str: first components of principals; n 0:
+					      any that the keytab has */
 };
 
 /* Maps a sealed memfd (seals and bounds are checked). NULL with errno; EINVAL: not a sound image.

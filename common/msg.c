@@ -53,7 +53,8 @@ msg_name(unsigned type)
 const char *
 role_name(enum role r)
 {
-	static const char *const names[] = { "master", "worker", "resolver", "password", "pam" };
+	static const char *const names[] = { "master", "worker", "resolver", "password", "pam",
+		"acceptor", "initiator" };
 
 	_Static_assert(ARRAY_LEN(names) == ROLE_COUNT, "a name for each role");
 	return r < ROLE_COUNT ? names[r] : "?";

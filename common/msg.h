@@ -19,12 +19,25 @@
 #include <stdint.h>
 
 #include "common/addr.h"
+#include "common/encap.h"
 
-enum role { ROLE_MASTER, ROLE_WORKER, ROLE_RESOLVER, ROLE_PASSWORD, ROLE_PAM, ROLE_COUNT };
+enum role {
+	ROLE_MASTER,
+	ROLE_WORKER,
+	ROLE_RESOLVER,
+	ROLE_PASSWORD,
+	ROLE_PAM,
+	ROLE_ACCEPTOR,
+	ROLE_INITIATOR,
+	ROLE_COUNT
+};
 
-#define ROLE_BIT(r)  (1u << (r))
-#define ROLES_AUTHD  (ROLE_BIT(ROLE_PASSWORD) | ROLE_BIT(ROLE_PAM))
-#define ROLES_CHILD  (ROLE_BIT(ROLE_WORKER) | ROLE_BIT(ROLE_RESOLVER) | ROLES_AUTHD)
+#define ROLE_BIT(r) (1u << (r))
+/* Those that say who a client is. */
+#define ROLES_AUTHD  (ROLE_BIT(ROLE_PASSWORD) | ROLE_BIT(ROLE_PAM) | ROLE_BIT(ROLE_ACCEPTOR))
+#define ROLES_GSSAPI (ROLE_BIT(ROLE_ACCEPTOR) | ROLE_BIT(ROLE_INITIATOR))
+#define ROLES_CHILD \
+	(ROLE_BIT(ROLE_WORKER) | ROLE_BIT(ROLE_RESOLVER) | ROLES_AUTHD | ROLE_BIT(ROLE_INITIATOR))
 #define ROLES_MASTER ROLE_BIT(ROLE_MASTER)
 #define ROLES_WORKER ROLE_BIT(ROLE_WORKER)
 
@@ -42,6 +55,9 @@ const char *role_name(enum role r);
 #define ANSWER_ADDRS 32   /* addresses of one family that an answer carries; more are left out */
 #define PATH_MAX_MSG 256  /* a path in a message, NUL included */
 
+#define TOKEN_MAX       65535 /* RFC 1961 section 3.4: LEN is two octets */
+#define TOKEN_PIECE_MAX 4096  /* a token travels between processes in pieces of at most so many */
+
 #define TARGETS_REFUSED_MAX 64 /* targets of an association that the rules refuse: told so many */
 
 /* One session of one worker; the master adds its instance and the worker's spawn number. */
@@ -52,7 +68,7 @@ struct sid {
 
 /* --- vocabulary shared by the processes (values travel; append only) --- */
 
-enum method { METHOD_NONE, METHOD_PASSWORD, METHOD_COUNT };
+enum method { METHOD_NONE, METHOD_PASSWORD, METHOD_GSSAPI, METHOD_COUNT };
 enum command { COMMAND_NONE, COMMAND_CONNECT, COMMAND_BIND, COMMAND_UDP, COMMAND_COUNT };
 
 #define METHOD_BIT(m)  (1u << (m))
@@ -100,7 +116,18 @@ enum command { COMMAND_NONE, COMMAND_CONNECT, COMMAND_BIND, COMMAND_UDP, COMMAND
 	X(REASON_CHILD_LOST, "child-lost", "the process that served it was lost")                  \
 	X(REASON_MASTER_LOST, "master-lost",                                                       \
 	    "the gateway's master was lost; found at the next start")                              \
-	X(REASON_LIMIT_BINDS, "limit-binds", "as many clients wait for a peer as may")
+	X(REASON_LIMIT_BINDS, "limit-binds", "as many clients wait for a peer as may")             \
+	X(REASON_ENCAP_FRAME, "bad-framing",                                                       \
+	    "octets that are no message of RFC 1961 where all are encapsulated")                   \
+	X(REASON_ENCAP_TOKEN, "bad-token",                                                         \
+	    "a token that is none of RFC 4121, or not of this context")                            \
+	X(REASON_ENCAP_CHECK, "bad-checksum", "a token that was changed on its way, or forged")    \
+	X(REASON_ENCAP_SEQUENCE, "bad-sequence",                                                   \
+	    "a token that was left out, repeated or reordered")                                    \
+	X(REASON_ENCAP_LEVEL, "wrong-protection",                                                  \
+	    "a token without the protection that was agreed")                                      \
+	X(REASON_ENCAP_CUT, "truncated-token", "the connection ended inside a token")              \
+	X(REASON_TICKET, "ticket-expired", "the client's Kerberos ticket has ended")
 
 enum reason {
 #define X(id, text, help) id,
@@ -111,18 +138,20 @@ enum reason {
 const char *reason_name(enum reason r);
 
 /* Why a datagram was dropped; the audit trail's `drops`. */
-#define DROPS(X)                                                                              \
-	X(DROP_SOURCE, "source",                                                              \
-	    "it came to the relay from another address or port than the client's")            \
-	X(DROP_HEADER, "header", "its header is not that of RFC 1928 section 7")              \
-	X(DROP_FRAGMENT, "fragment", "fragments are off, out of order, too late or too many") \
-	X(DROP_RULES, "rules", "the rules block its target")                                  \
-	X(DROP_NAME, "name", "its target's name has no address")                              \
-	X(DROP_TARGETS, "targets", "the association has as many targets as it may")           \
-	X(DROP_QUEUE, "queue", "more octets wait than may")                                   \
-	X(DROP_SIZE, "size", "it does not fit a datagram, or one with its header")            \
-	X(DROP_SEND, "send", "the kernel or an ICMP error refused it")                        \
-	X(DROP_REPLY, "reply", "it came from a host that the client has sent nothing to")
+#define DROPS(X)                                                                                 \
+	X(DROP_SOURCE, "source",                                                                 \
+	    "it came to the relay from another address or port than the client's")               \
+	X(DROP_HEADER, "header", "its header is not that of RFC 1928 section 7")                 \
+	X(DROP_FRAGMENT, "fragment", "fragments are off, out of order, too late or too many")    \
+	X(DROP_RULES, "rules", "the rules block its target")                                     \
+	X(DROP_NAME, "name", "its target's name has no address")                                 \
+	X(DROP_TARGETS, "targets", "the association has as many targets as it may")              \
+	X(DROP_QUEUE, "queue", "more octets wait than may")                                      \
+	X(DROP_SIZE, "size", "it does not fit a datagram, or one with its header")               \
+	X(DROP_SEND, "send", "the kernel or an ICMP error refused it")                           \
+	X(DROP_REPLY, "reply", "it came from a host that the client has sent nothing to")        \
+	X(DROP_TOKEN, "token", "it does not unwrap: forged, changed or not protected as agreed") \
+	X(DROP_REPLAY, "replay", "its token has come before, or is too old to know")
 
 enum drop {
 #define X(id, text, help) id,
@@ -133,16 +162,25 @@ enum drop {
 const char *drop_name(enum drop d);
 
 /* What authd found; the audit trail of authentications. Clients learn only success or failure. */
-#define VERDICTS(X)                                                 \
-	X(VERDICT_NONE, "none", "no verdict")                       \
-	X(VERDICT_ACCEPT, "accepted", "the credentials are right")  \
-	X(VERDICT_UNKNOWN, "unknown-user", "no such user")          \
-	X(VERDICT_WRONG, "wrong-password", "the password is wrong") \
-	X(VERDICT_LOCKED, "locked", "the account is locked")        \
-	X(VERDICT_EXPIRED, "expired", "the account has expired")    \
-	X(VERDICT_BUSY, "busy", "too many checks are waiting")      \
-	X(VERDICT_ABORTED, "aborted", "the client went away first") \
-	X(VERDICT_FAILED, "failed", "the check itself failed")
+#define VERDICTS(X)                                                                           \
+	X(VERDICT_NONE, "none", "no verdict")                                                 \
+	X(VERDICT_ACCEPT, "accepted", "the credentials are right")                            \
+	X(VERDICT_UNKNOWN, "unknown-user", "no such user")                                    \
+	X(VERDICT_WRONG, "wrong-password", "the password is wrong")                           \
+	X(VERDICT_LOCKED, "locked", "the account is locked")                                  \
+	X(VERDICT_EXPIRED, "expired", "the account has expired")                              \
+	X(VERDICT_BUSY, "busy", "too many checks are waiting")                                \
+	X(VERDICT_ABORTED, "aborted", "the client went away first")                           \
+	X(VERDICT_FAILED, "failed", "the check itself failed")                                \
+	X(VERDICT_GSSAPI, "gssapi-refused", "GSSAPI refused the client's token")              \
+	X(VERDICT_REPLAY, "gssapi-replay", "the client's token has been used before")         \
+	X(VERDICT_SKEW, "clock-skew", "the client's clock is too far from ours")              \
+	X(VERDICT_TICKET, "ticket-expired",                                                   \
+	    "the client's ticket has expired, or is not yet valid")                           \
+	X(VERDICT_SERVICE, "wrong-service", "the ticket is for a service that is not served") \
+	X(VERDICT_ENCTYPE, "wrong-enctype", "the context's encryption type is none of AES")   \
+	X(VERDICT_LEVEL, "wrong-level", "the protection level asked for is none that may be") \
+	X(VERDICT_NO_NAME, "no-local-name", "auth_to_local gives the principal no user name")
 
 enum verdict_code {
 #define X(id, text, help) id,
@@ -265,7 +303,7 @@ struct msg_open {
 	uint8_t name_len;
 	uint8_t claim_len; /* what a SOCKS4 client says of itself: recorded, never believed */
 	uint8_t socks;     /* version of the protocol: 5 or 4 */
-	uint8_t zero;
+	uint8_t level;     /* enum level, as authd's verdict says; without GSSAPI LEVEL_CLEAR */
 };
 
 /* Worker to master, with open and before each further connect(2). */
@@ -396,7 +434,7 @@ struct msg_auth_result {
 	uint8_t accepted; /* 0 or 1; why not is the master's to know */
 	uint8_t method;
 	uint8_t user_len;
-	uint8_t zero;
+	uint8_t level; /* enum level; above LEVEL_CLEAR, AUTH_KEYS came before */
 	uint32_t groups_len;
 };
 /* Authd to master, sent before the result goes to the worker. user_len octets: accepted, the
@@ -407,9 +445,49 @@ struct msg_verdict {
 	uint8_t verdict; /* enum verdict_code */
 	uint8_t method;
 	uint8_t user_len;
-	uint8_t zero;
+	uint8_t level;          /* enum level, of an accepted client */
 	struct addrport client; /* as the worker gave it */
 	uint32_t zero2;
+};
+
+/*
+ * GSSAPI, RFC 1961. A token travels in pieces, in order: `at` octets of it came before, and `total`
+ * is its length; a token of length zero is one empty piece.
+ *
+ * Worker to acceptor: AUTH_TOKEN pieces, each with at most TOKEN_PIECE_MAX octets behind it. The
+ * first of a context begins an exchange, which ends with one AUTH_RESULT as those of passwords do,
+ * also after AUTH_ABORT. Acceptor to worker: AUTH_REPLY pieces, for the client. Before an accepting
+ * AUTH_RESULT come the AUTH_REPLY of the protection level and, above LEVEL_CLEAR, AUTH_KEYS.
+ */
+enum token_kind {
+	TOKEN_CONTEXT = 1, /* section 3.4: mtyp 1 */
+	TOKEN_LEVEL = 2    /* section 4.3: mtyp 2 */
+};
+struct msg_auth_token {
+	struct sid sid;
+	uint32_t total;
+	uint32_t at;
+	struct addrport client; /* none in AUTH_REPLY */
+	uint8_t kind;           /* enum token_kind */
+	uint8_t zero[3];
+};
+struct msg_auth_keys {
+	struct sid sid;
+	uint32_t
+	    lifetime; /* s that the client's ticket still lasts; UINT32_MAX: no end of it counts */
+	uint32_t zero;
+	struct encap_params params; /* wiped by both sides once it is used */
+};
+
+/* Master to acceptor or initiator, with the open keytab. Answered by KEYTAB_ACK. */
+struct msg_keytab {
+	uint32_t index; /* acceptor: 0; initiator: of the upstream in the policy image */
+	uint32_t zero;
+};
+struct msg_keytab_ack {
+	uint32_t index;
+	uint32_t keys;  /* loaded; with an error those before stay */
+	char what[120]; /* the error, NUL-terminated; "" : loaded */
 };
 
 /* Worker to resolver. name_len octets of a normalised name follow. One ANSWER per family asked. */
@@ -467,10 +545,15 @@ struct msg_answer {
 	X(CONNECTED, connected, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_connected), 0, 0, false) \
 	X(CLOSE, close, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_close), 0, 0, false) \
 	X(EARLY, early, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_early), 0, 0, false) \
-	X(AUTH_PASSWORD, auth_password, ROLES_WORKER, ROLES_AUTHD, sizeof(struct msg_auth_password), 2, USER_MAX + PASSWORD_MAX, false) \
-	X(AUTH_ABORT, auth_abort, ROLES_WORKER, ROLES_AUTHD, sizeof(struct msg_auth_abort), 0, 0, false) \
+	X(AUTH_PASSWORD, auth_password, ROLES_WORKER, ROLE_BIT(ROLE_PASSWORD) | ROLE_BIT(ROLE_PAM), sizeof(struct msg_auth_password), 2, USER_MAX + PASSWORD_MAX, false) \
+	X(AUTH_ABORT, auth_abort, ROLES_WORKER, ROLES_AUTHD | ROLE_BIT(ROLE_INITIATOR), sizeof(struct msg_auth_abort), 0, 0, false) \
 	X(AUTH_RESULT, auth_result, ROLES_AUTHD, ROLES_WORKER, sizeof(struct msg_auth_result), 0, USER_MAX + GROUPS_MAX, false) \
 	X(VERDICT, verdict, ROLES_AUTHD, ROLES_MASTER, sizeof(struct msg_verdict), 0, USER_MAX, false) \
+	X(AUTH_TOKEN, auth_token, ROLES_WORKER, ROLES_GSSAPI, sizeof(struct msg_auth_token), 0, TOKEN_PIECE_MAX, false) \
+	X(AUTH_REPLY, auth_reply, ROLES_GSSAPI, ROLES_WORKER, sizeof(struct msg_auth_token), 0, TOKEN_PIECE_MAX, false) \
+	X(AUTH_KEYS, auth_keys, ROLES_GSSAPI, ROLES_WORKER, sizeof(struct msg_auth_keys), 0, 0, false) \
+	X(KEYTAB, keytab, ROLES_MASTER, ROLES_GSSAPI, sizeof(struct msg_keytab), 0, 0, true) \
+	X(KEYTAB_ACK, keytab_ack, ROLES_GSSAPI, ROLES_MASTER, sizeof(struct msg_keytab_ack), 0, 0, false) \
 	X(LOOKUP, lookup, ROLES_WORKER, ROLE_BIT(ROLE_RESOLVER), sizeof(struct msg_lookup), 1, NAME_MAX_LEN, false) \
 	X(ANSWER, answer, ROLE_BIT(ROLE_RESOLVER), ROLES_WORKER, sizeof(struct msg_answer), 0, ANSWER_ADDRS * sizeof(struct addr), false)
 /* clang-format on */

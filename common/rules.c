@@ -80,6 +80,36 @@ match_method(const struct facts *f, const struct image_rule *r)
 	return answer((methods & METHOD_BIT(f->q->method)) != 0);
 }
 
+/* RFC 1961 section 4.2: level 3 leaves it to each message, so it promises integrity alone. */
+static bool
+level_meets(enum level level, enum protection wanted)
+{
+	switch (level) {
+	case LEVEL_CLEAR:
+		return wanted == PROTECTION_ANY;
+	case LEVEL_INTEGRITY:
+	case LEVEL_SELECTIVE:
+		return wanted != PROTECTION_CONFIDENTIALITY;
+	case LEVEL_CONFIDENTIALITY:
+		return true;
+	case LEVEL_COUNT:
+		break;
+	}
+	return false;
+}
+
+static enum answer
+match_protection(const struct facts *f, const struct image_rule *r)
+{
+	if (r->protection == PROTECTION_ANY)
+		return YES;
+	if (knows(f, KNOW_METHOD) && f->q->method != METHOD_GSSAPI)
+		return NO;
+	if (!knows(f, KNOW_LEVEL))
+		return (f->img->methods & METHOD_BIT(METHOD_GSSAPI)) != 0 ? MAYBE : NO;
+	return answer(level_meets(f->q->level, (enum protection)r->protection));
+}
+
 static enum answer
 match_from(const struct facts *f, const struct image_rule *r)
 {
@@ -227,7 +257,7 @@ match_rule(const struct facts *f, const struct image_rule *r)
 {
 	static enum answer (*const criteria[])(
 	    const struct facts *, const struct image_rule *) = { match_command, match_method,
-		match_from, match_port, match_user, match_group, match_to };
+		match_protection, match_from, match_port, match_user, match_group, match_to };
 	enum answer all = YES;
 
 	for (size_t i = 0; all != NO && i < sizeof(criteria) / sizeof(criteria[0]); i++) {

@@ -32,12 +32,14 @@
 #define KNOW_NAME    0x10u
 #define KNOW_PORT    0x20u
 #define KNOW_ADDR    0x40u
-#define KNOW_ALL     0x7fu
+#define KNOW_LEVEL   0x80u
+#define KNOW_ALL     0xffu
 
 struct query {
 	uint32_t known;
 	enum method method;
 	enum command command;
+	enum level level; /* of protection: meets `protection` */
 	uint16_t port;
 	struct addr source;  /* any spelling: canonised inside */
 	struct addr target;  /* any spelling */

@@ -173,6 +173,11 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 	case MSG_AUTH_PASSWORD:
 	case MSG_AUTH_ABORT:
 	case MSG_AUTH_RESULT:
+	case MSG_AUTH_TOKEN:
+	case MSG_AUTH_REPLY:
+	case MSG_AUTH_KEYS:
+	case MSG_KEYTAB:
+	case MSG_KEYTAB_ACK:
 	case MSG_LOOKUP:
 	case MSG_ANSWER:
 	case MSG_COUNT:

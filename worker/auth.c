@@ -124,7 +124,7 @@ on_result(struct worker *w, const struct msg *m)
 	wire_copy(&c, &r, sizeof(r));
 	const uint8_t *user = wire_take(&c, r.user_len);
 	const uint8_t *groups = wire_take(&c, r.groups_len);
-	if (!wire_done(&c) || r.accepted > 1 || r.zero != 0 ||
+	if (!wire_done(&c) || r.accepted > 1 || r.level != LEVEL_CLEAR ||
 	    (r.accepted == 1 && (r.user_len == 0 || r.method != METHOD_PASSWORD)) ||
 	    !groups_sound(groups, r.groups_len))
 		return false;

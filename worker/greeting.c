@@ -28,6 +28,7 @@ choose(struct session *s, uint32_t methods)
 	static const uint8_t wire[METHOD_COUNT] = {
 		[METHOD_NONE] = SOCKS_METHOD_NONE,
 		[METHOD_PASSWORD] = SOCKS_METHOD_PASSWORD,
+		[METHOD_GSSAPI] = SOCKS_METHOD_GSSAPI,
 	};
 	enum method m = rules_method(s->w->policy->img, &s->hs->client.a, methods);
 	uint8_t reply[2] = { SOCKS_VERSION, SOCKS_METHOD_REFUSED };

@@ -280,6 +280,11 @@ link_on_msg(struct chan *c, struct msg *m)
 	case MSG_AUTH_PASSWORD:
 	case MSG_AUTH_ABORT:
 	case MSG_AUTH_RESULT:
+	case MSG_AUTH_TOKEN:
+	case MSG_AUTH_REPLY:
+	case MSG_AUTH_KEYS:
+	case MSG_KEYTAB:
+	case MSG_KEYTAB_ACK:
 	case MSG_VERDICT:
 	case MSG_LISTEN:
 	case MSG_STRANGER:
