@@ -171,6 +171,32 @@ test_window(void **state)
 	each_kind(window);
 }
 
+/* A sender's numbers may leap at will: none is taken twice, wherever it goes. */
+static void
+test_leaps(void **state)
+{
+	static const uint64_t leaps[] = { 1, TOKEN_WINDOW - 1, TOKEN_WINDOW, TOKEN_WINDOW + 1,
+		INT64_MAX - 1, INT64_MAX, (uint64_t)INT64_MAX + 1, (uint64_t)INT64_MAX + 2 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(leaps) / sizeof(leaps[0]); i++) {
+		struct ends e = ends_new(ENCTYPE_AES256_SHA1, LEVEL_INTEGRITY);
+		struct encap_params p = e.p;
+		struct token_context *from;
+		bool ahead = leaps[i] <= INT64_MAX;
+		size_t len;
+
+		p.send.seq += leaps[i];
+		assert_non_null(from = token_new(&p));
+		token_datagrams(e.to);
+		len = token_wrap(from, plain, 4, token);
+		assert_int_equal(take(e.to, token, len), ahead ? TOKEN_OK : TOKEN_SEQUENCE);
+		assert_int_equal(take(e.to, token, len), TOKEN_SEQUENCE);
+		token_free(from);
+		ends_free(&e);
+	}
+}
+
 /* --- where it runs --- */
 
 static int
@@ -268,6 +294,7 @@ main(void)
 		cmocka_unit_test(test_parameters),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_window),
+		cmocka_unit_test(test_leaps),
 		cmocka_unit_test_setup_teardown(test_sandboxed, make_dir, remove_dir),
 		cmocka_unit_test(test_nothing_kept),
 	};
