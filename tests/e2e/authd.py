@@ -142,7 +142,8 @@ class Peer:
 class Authd:
     """An authd of its own, with no gateway around it; this end is its master."""
 
-    def __init__(self, role="PASSWORD", service="", layers=None, workers=2, wrapper=(), sndbuf=None, uid=61234):
+    def __init__(self, role="PASSWORD", service="", layers=None, workers=2, wrapper=(), sndbuf=None, uid=61234,
+                 directory=""):
         self.dir = tempfile.mkdtemp(prefix="sp.", dir="/tmp")
         os.mkdir(f"{self.dir}/root", 0o755)
         os.chmod(self.dir, 0o755)
@@ -163,7 +164,7 @@ class Authd:
         chroot = f"{self.dir}/root".encode() if modes["CHROOT"] != OFF else b""
         self.master.send(message("INIT", struct.pack("=6I", ROLE[role], 7, uid, uid, 65536, workers) +
                                  bytes(modes[name] for name in LAYERS).ljust((len(LAYERS) + 7) // 8 * 8, b"\0") +
-                                 struct.pack("=256s64s", chroot, service.encode())))
+                                 struct.pack("=256s64s256s", chroot, service.encode(), directory.encode())))
         self.master.get("READY")
 
     def users(self, text):
