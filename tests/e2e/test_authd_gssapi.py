@@ -1,6 +1,5 @@
 """authd's acceptor by itself, with a real KDC and MIT's own GSSAPI as the client: mechanisms, rounds, levels, whom it
 denies and what the verdict says, pieces in all shapes, hostile workers, replays, and a new keytab in mid-exchange."""
-import ctypes
 import os
 import random
 import struct
@@ -69,6 +68,12 @@ def token(slot, kind, data, size=4096, **how):
     return [piece(slot, kind, data[n:n + size], n, len(data), **how) for n in range(0, max(len(data), 1), size)]
 
 
+def send(w, messages):
+    """In packets that are not too long."""
+    for n in range(0, len(messages), 7):
+        w.send(*messages[n:n + 7])
+
+
 def reply(w, slot, kind, seconds=20):
     """A token of authd's, put together."""
     data, total = b"", None
@@ -87,7 +92,7 @@ def establish(w, client, slot=0, **how):
     out = client.step()
     rounds = 0
     while not client.complete or out:
-        w.send(*token(slot, CONTEXT, out or b"", **how))
+        send(w, token(slot, CONTEXT, out or b"", **how))
         back = reply(w, slot, CONTEXT)
         rounds += 1
         out = client.step(back) if not client.complete else None
@@ -132,7 +137,7 @@ def accepted(a, w, slot=0):
 def negotiate(a, w, client, asked, slot=0, **how):
     """The whole exchange: (user, level, keys or None)."""
     establish(w, client, slot, **how)
-    w.send(*token(slot, LEVEL, client.wrap(bytes([asked]), False).message, **how))
+    send(w, token(slot, LEVEL, client.wrap(bytes([asked]), False).message, **how))
     answer = client.unwrap(reply(w, slot, LEVEL))
     assert not answer.encrypted and len(answer.message) == 1
     k = keys(w) if answer.message[0] else None
@@ -185,9 +190,9 @@ def test_without_mutual_authentication_the_last_token_is_empty(realm, alice, sta
     c = realm.client(alice, flags=flags)
     out = c.step()
     assert c.complete
-    w.send(*token(0, CONTEXT, out))
+    send(w, token(0, CONTEXT, out))
     assert reply(w, 0, CONTEXT) == b""
-    w.send(*token(0, LEVEL, c.wrap(b"\2", False).message))
+    send(w, token(0, LEVEL, c.wrap(b"\2", False).message))
     assert c.unwrap(reply(w, 0, LEVEL)).message == b"\2"
     k = keys(w)
     assert k["subkey"] == 0 and accepted(a, w) == (b"alice", 2)
@@ -197,7 +202,7 @@ def test_without_mutual_authentication_the_last_token_is_empty(realm, alice, sta
 def test_an_empty_first_token_is_spnegos_hint(realm, alice, start):
     a = start()
     w = a.worker()
-    w.send(*token(0, CONTEXT, b""))
+    send(w, token(0, CONTEXT, b""))
     assert reply(w, 0, CONTEXT)[:1] == b"\x60"  # NegTokenInit2 from the acceptor
     assert w.all(0.1) == [] and a.master.all() == []
     c = realm.client(alice, mech=SPNEGO)
@@ -241,7 +246,7 @@ def test_a_level_that_is_none_is_denied(realm, alice, start, octet):
     w = a.worker()
     c = realm.client(alice)
     establish(w, c)
-    w.send(*token(0, LEVEL, c.wrap(bytes([octet]), False).message))
+    send(w, token(0, LEVEL, c.wrap(bytes([octet]), False).message))
     assert denied(a, w) == ("LEVEL", b"alice@SALLYPORT.TEST")
 
 
@@ -252,7 +257,7 @@ def test_level_messages_that_are_not_as_they_must_be(realm, alice, start):
     def case(slot, make):
         c = realm.client(alice)
         establish(w, c, slot)
-        w.send(*token(slot, LEVEL, make(c)))
+        send(w, token(slot, LEVEL, make(c)))
         return denied(a, w, slot)[0]
 
     assert case(0, lambda c: c.wrap(b"\2", True).message) == "LEVEL"  # enciphered
@@ -281,7 +286,7 @@ def test_nec_where_it_is_allowed(realm, alice, start, asked, level):
     w = a.worker()
     c = realm.client(alice)
     establish(w, c)
-    w.send(*token(0, LEVEL, bytes([asked])))
+    send(w, token(0, LEVEL, bytes([asked])))
     assert reply(w, 0, LEVEL) == bytes([level])
     k = keys(w)
     assert accepted(a, w) == (b"alice", level)
@@ -292,7 +297,7 @@ def test_nec_with_level_zero_and_wrapped_beside_it(realm, alice, start):
     a = start(options="allow { clear, nec }")
     w = a.worker()
     establish(w, realm.client(alice))
-    w.send(*token(0, LEVEL, b"\0"))
+    send(w, token(0, LEVEL, b"\0"))
     assert reply(w, 0, LEVEL) == b"\0" and accepted(a, w) == (b"alice", 0)
     assert negotiate(a, w, realm.client(alice), 2, slot=1)[1] == 2
 
@@ -303,7 +308,7 @@ def test_services(realm, alice, start):
     assert negotiate(a, w, realm.client(alice, "socks@localhost"), 2)[1] == 2
     for n, mech in enumerate((KRB5, SPNEGO), 1):
         c = realm.client(alice, "host@gateway.test", mech)
-        w.send(*token(n, CONTEXT, c.step()))
+        send(w, token(n, CONTEXT, c.step()))
         assert denied(a, w, n) == ("SERVICE", b"alice@SALLYPORT.TEST")
     a.policy(image(a, PASS, "", 2), 2)
     assert negotiate(a, w, realm.client(alice, "host@gateway.test"), 2, slot=4)[1] == 2
@@ -314,7 +319,7 @@ def test_a_service_that_the_keytab_has_not(realm, alice, start, mech):
     realm.admin("addprinc -randkey socks/elsewhere.test")
     a = start()
     w = a.worker()
-    w.send(*token(0, CONTEXT, realm.client(alice, "socks@elsewhere.test", mech).step()))
+    send(w, token(0, CONTEXT, realm.client(alice, "socks@elsewhere.test", mech).step()))
     assert denied(a, w) == ("SERVICE", b"")
 
 
@@ -323,7 +328,7 @@ def test_principals_and_users(realm, start):
     w = a.worker()
     carol = realm.kinit("carol")
     c = realm.client(carol)
-    w.send(*token(0, CONTEXT, c.step()))
+    send(w, token(0, CONTEXT, c.step()))
     assert denied(a, w) == ("NO_NAME", b"carol/admin@SALLYPORT.TEST")  # auth_to_local's default: one component
     a.policy(image(a, PASS, "names principal", 2), 2)
     assert negotiate(a, w, realm.client(carol), 2, slot=1)[0] == b"carol/admin@SALLYPORT.TEST"
@@ -334,7 +339,7 @@ def test_names_that_are_too_long(realm, start):
                 f"ktadd -norandkey -k {realm.where}/long.keytab {'n' * 256} {'m' * 255}")
     a = start()
     w = a.worker()
-    w.send(*token(0, CONTEXT, realm.client(realm.kinit("long", principal="n" * 256)).step()))
+    send(w, token(0, CONTEXT, realm.client(realm.kinit("long", principal="n" * 256)).step()))
     assert denied(a, w) == ("NO_NAME", b"n" * 255)
     assert negotiate(a, w, realm.client(realm.kinit("long", principal="m" * 255)), 2, slot=1)[0] == b"m" * 255
 
@@ -351,7 +356,7 @@ def test_a_ticket_that_has_ended(realm, start, mech):
     c = realm.client(realm.kinit("alice", "-l", "3s"), mech=mech)
     t = c.step()
     time.sleep(5)
-    w.send(*token(0, CONTEXT, t))
+    send(w, token(0, CONTEXT, t))
     assert denied(a, w)[0] in ("TICKET", "SKEW")
 
 
@@ -367,7 +372,7 @@ def test_a_client_whose_clock_is_wrong(realm, alice, start, mech):
         f.write(conf)
     os.utime(f"{a.dir}/root/krb5.conf", (0, 0))
     time.sleep(3)
-    w.send(*token(0, CONTEXT, late))
+    send(w, token(0, CONTEXT, late))
     assert denied(a, w)[0] == "SKEW"
     assert negotiate(a, w, good, 2, slot=1)[1] == 2
 
@@ -377,19 +382,19 @@ def test_a_replay_is_refused_also_after_a_restart(realm, alice, start, mech):
     a = start()
     w = a.worker()
     t = realm.client(alice, mech=mech).step()
-    w.send(*token(0, CONTEXT, t))
+    send(w, token(0, CONTEXT, t))
     assert reply(w, 0, CONTEXT)
-    w.send(*token(1, CONTEXT, t))
+    send(w, token(1, CONTEXT, t))
     assert denied(a, w, 1)[0] == "REPLAY"
     with open(f"{a.dir}/root/rcache", "rb") as f:
         kept = f.read()
     b = start(rcache=kept)
     w = b.worker()
-    w.send(*token(0, CONTEXT, t))
+    send(w, token(0, CONTEXT, t))
     assert denied(b, w)[0] == "REPLAY"
     b = start()  # without what was kept it would be taken
     w = b.worker()
-    w.send(*token(0, CONTEXT, t))
+    send(w, token(0, CONTEXT, t))
     assert reply(w, 0, CONTEXT)
 
 
@@ -406,9 +411,9 @@ def test_tokens_that_are_none(realm, alice, start):
             bad[rng.randrange(len(bad))] ^= 1 << rng.randrange(8)
         if not bad:
             continue
-        w.send(*token(n, CONTEXT, bytes(bad)))
+        send(w, token(n, CONTEXT, bytes(bad)))
         assert denied(a, w, n)[0] in ("GSSAPI", "SERVICE", "SKEW", "REPLAY", "ENCTYPE", "FAILED")
-    w.send(*token(90, CONTEXT, os.urandom(65535)))
+    send(w, token(90, CONTEXT, os.urandom(65535)))
     assert denied(a, w, 90)[0] == "GSSAPI"
     assert negotiate(a, w, realm.client(alice), 2, slot=91)[1] == 2
 
@@ -437,15 +442,11 @@ def test_too_many_rounds(realm, alice, start):
     a = start()
     w = a.worker()
     for n in range(12):
-        w.send(*token(0, CONTEXT, b""))
+        send(w, token(0, CONTEXT, b""))
         name, p = w.get()
         if name == "AUTH_RESULT":
             break
     assert n <= 10 and a.master.verdict()[2] == "GSSAPI"
-
-
-def wait(w, n=0.05):
-    time.sleep(n)
 
 
 HOSTILE = {
@@ -501,7 +502,7 @@ def test_what_a_hostile_worker_sends_ends_its_channel_alone(realm, alice, start,
 def test_what_crosses_an_answer_is_dropped(realm, alice, start):
     a = start()
     w = a.worker()
-    w.send(*token(3, CONTEXT, b"junk"))
+    send(w, token(3, CONTEXT, b"junk"))
     assert denied(a, w, 3)[0] == "GSSAPI"
     w.send(piece(3, CONTEXT, b"x", 0, 9), piece(3, CONTEXT, b"x", 1, 9), piece(3, LEVEL, b"\2"), abort(3))
     assert w.all(0.2) == [] and a.master.all() == []
@@ -531,22 +532,23 @@ def test_aborts_in_each_state(realm, alice, start):
 def test_the_worker_learns_a_verdict_only_after_the_master_has_it(realm, alice, start):
     a = start(sndbuf=4608)
     w = a.worker()
-    for n in range(120):
-        w.send(*token(n, CONTEXT, b"junk"))
+    many = 600
+    for n in range(many):
+        send(w, token(n, CONTEXT, b"junk", source=f"10.0.{n // 250}.{n % 250}"))
     time.sleep(1)
     taken = len(w.all())
-    assert taken < 110  # the master's socket is full: the rest waits
-    for seen in range(1, 121):
+    assert taken < many - 100  # the master's socket is full: the rest waits
+    for seen in range(1, many + 1):
         a.master.verdict()
         taken += len(w.all())
-        assert taken <= seen + 60
-    assert taken + len(w.all(1)) == 120
+        # what it has read, and what the socket still holds, is as much as the worker knows
+        assert taken <= seen + len(a.master.waiting) + many // 2
+    assert taken + len(w.all(1)) == many
 
 
 def test_stalled_tokens_take_no_ones_room(realm, alice, start):
     a = start()
     w = a.worker()
-    began = {}
     for n in range(40):  # of one source: 64 KiB but one octet each, and no end
         t = bytes(65534)
         for m in token(n, CONTEXT, t + b"x", source="198.51.100.1")[:-1]:
@@ -558,13 +560,12 @@ def test_stalled_tokens_take_no_ones_room(realm, alice, start):
     assert 20 <= len(busy) < 40
     assert {a.master.as_verdict(p)[2] for _, p in a.master.all()} == {"BUSY"}
     assert negotiate(a, w, realm.client(alice), 2, slot=100)[1] == 2
-    del began
 
 
 def test_before_policy_and_keytab_tokens_wait(realm, alice, start):
     a = start(keytab=False)
     w = a.worker()
-    w.send(*token(0, CONTEXT, realm.client(alice).step()))
+    send(w, token(0, CONTEXT, realm.client(alice).step()))
     assert w.all(0.3) == []
     assert a.keytab(realm.keytab) == (12, "")
     assert reply(w, 0, CONTEXT)
@@ -576,7 +577,7 @@ def test_a_keytab_that_was_never_right_denies_everyone(realm, alice, start, tmp_
     (tmp_path / "k").write_bytes(b"\5\1")
     keys_, what = a.keytab(f"{tmp_path}/k")
     assert keys_ == 0 and "0x502" in what
-    w.send(*token(0, CONTEXT, realm.client(alice).step()))
+    send(w, token(0, CONTEXT, realm.client(alice).step()))
     assert denied(a, w)[0] == "FAILED"
 
 
@@ -588,20 +589,20 @@ def test_a_new_keytab_in_mid_exchange(realm, start, tmp_path):
     establish(w, c, 0)
     half = realm.client(cache).step()
     first = token(1, CONTEXT, half, size=100)
-    w.send(*first[:3])
+    send(w, first[:3])
     with open(realm.keytab, "rb") as f:
         (tmp_path / "bad").write_bytes(f.read()[:-3])
     assert a.keytab(f"{tmp_path}/bad") == (12, "it is damaged")
-    w.send(*first[3:])
+    send(w, first[3:])
     assert reply(w, 1, CONTEXT)  # with the keys that were there before
     realm.admin("addprinc -randkey socks/new.test", f"ktadd -norandkey -k {tmp_path}/new socks/new.test")
     assert a.keytab(f"{tmp_path}/new") == (4, "")
-    w.send(*token(0, LEVEL, c.wrap(b"\2", False).message))
+    send(w, token(0, LEVEL, c.wrap(b"\2", False).message))
     assert c.unwrap(reply(w, 0, LEVEL)).message == b"\2"  # it goes on with what it began with
     keys(w)
     assert accepted(a, w)[0] == b"bob"
     assert negotiate(a, w, realm.client(cache, "socks@new.test"), 2, slot=2)[1] == 2
-    w.send(*token(3, CONTEXT, realm.client(cache).step()))
+    send(w, token(3, CONTEXT, realm.client(cache).step()))
     assert denied(a, w, 3)[0] == "SERVICE"
 
 
