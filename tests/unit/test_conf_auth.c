@@ -5,7 +5,7 @@
 #include "tests/unit/conf_text.h"
 
 #define STATEMENTS "a statement auth password file, auth password pam or auth gssapi keytab"
-#define KEYTAB	   "auth gssapi keytab \"/k\""
+#define KEYTAB     "auth gssapi keytab \"/k\""
 
 static const struct {
 	const char *text, *want;
@@ -27,8 +27,7 @@ static const struct {
 	    "c.conf:4: the rule can never match: auth prefer leaves out password, expected password in auth "
 	    "prefer" },
 	{ "auth gssapi keytab k", "c.conf:2: \"k\" is not a keytab, expected an absolute path" },
-	{ "auth gssapi",
-	    "c.conf:2: the line ends too early, expected keytab" },
+	{ "auth gssapi", "c.conf:2: the line ends too early, expected keytab" },
 	{ KEYTAB "\n" KEYTAB,
 	    "c.conf:3: auth gssapi stands a second time, expected it once (first: c.conf:2)" },
 	{ KEYTAB " service socks service host",
@@ -43,8 +42,7 @@ static const struct {
 	    "c.conf:2: auth gssapi cannot allow \"all\", expected clear, nec or expired" },
 	{ KEYTAB " allow clear allow { nec, clear }",
 	    "c.conf:2: allow clear stands twice in auth gssapi, expected it once" },
-	{ KEYTAB " names short",
-	    "c.conf:2: unknown names \"short\", expected local or principal" },
+	{ KEYTAB " names short", "c.conf:2: unknown names \"short\", expected local or principal" },
 	{ KEYTAB " names local names principal",
 	    "c.conf:2: names stands a second time, expected it once (first: c.conf:2)" },
 	{ KEYTAB " clear",
@@ -131,8 +129,8 @@ what_gssapi_makes(void **state)
 		 " names principal allow nec service { socks, rcmd } allow { expired, clear }\n"
 		 "auth prefer none, gssapi\npass auth { gssapi, none }\n"
 		 "pass auth gssapi protection integrity\npass protection confidentiality");
-	assert_int_equal(c->gssapi.flags,
-	    GSSAPI_CLEAR | GSSAPI_NEC | GSSAPI_EXPIRED | GSSAPI_PRINCIPAL);
+	assert_int_equal(
+	    c->gssapi.flags, GSSAPI_CLEAR | GSSAPI_NEC | GSSAPI_EXPIRED | GSSAPI_PRINCIPAL);
 	const struct conf_str *s = STAILQ_FIRST(&c->gssapi.services);
 	assert_string_equal(s->s, "socks");
 	assert_string_equal(STAILQ_NEXT(s, entry)->s, "rcmd");

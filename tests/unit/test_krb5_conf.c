@@ -65,7 +65,8 @@ one_file(void **state)
 	assert_flat(""); /* none: libkrb5's defaults */
 	file("k", "");
 	assert_flat("");
-	file("k", "comment = 1\nmodule /lib/x.so:init\n[libdefaults]\n a = b\n# include /x\n include /x\n");
+	file("k",
+	    "comment = 1\nmodule /lib/x.so:init\n[libdefaults]\n a = b\n# include /x\n include /x\n");
 	assert_flat("[libdefaults]\n a = b\n# include /x\n include /x\n");
 	assert_int_equal(modules, 1);
 	file("k", "\xef\xbb\xbf[libdefaults]\r\n a = b\r\n"); /* a byte order mark, DOS lines */
@@ -88,7 +89,8 @@ includes(void **state)
 	/* Inside braces: behind them. */
 	file("k", "[realms]\n R =\n {\ninclude @/a\n  kdc = h\n }\n S = 1\n");
 	file("a", "[appdefaults]\n z = {}\n");
-	assert_flat("[realms]\n R =\n {\n  kdc = h\n }\n[appdefaults]\n z = {}\n[realms]\n S = 1\n");
+	assert_flat(
+	    "[realms]\n R =\n {\n  kdc = h\n }\n[appdefaults]\n z = {}\n[realms]\n S = 1\n");
 }
 
 static void
