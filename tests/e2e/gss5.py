@@ -66,6 +66,9 @@ class Client(socks5.Client):
     def raw_send(self, octets):
         self.s.sendall(octets)
 
+    def send_slowly_raw(self, octets):
+        socks5.Client.send_slowly(self, octets, 1, 0.0005)
+
     def raw_read(self, n):
         return socks5.Client.read(self, n)
 
@@ -246,3 +249,24 @@ class Association:
             return True
         finally:
             self.s.settimeout(socks5.SECONDS)
+
+
+# --- configurations ---
+
+ANY = "{ any, 127.0.0.0/8, ::1 }"
+RULES = f"pass from any to {ANY} auth gssapi\n"
+
+
+def configuration(realm, rules=RULES, options="", keytab=None, config=None):
+    """`auth gssapi` with this realm's keytab, and rules."""
+    return (f'kerberos config "{config or realm.config}"\n'
+            f'auth gssapi keytab "{keytab or realm.keytab}" {options}\n{rules}')
+
+
+def refused(at, credentials, **how):
+    """True where the gateway answers X'01 FF' and closes, RFC 1961 section 3.8, before a level was agreed."""
+    try:
+        Client(at, credentials, **how).close()
+    except Aborted:
+        return True
+    return False
