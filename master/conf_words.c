@@ -10,6 +10,7 @@ static const struct {
 	int token;
 	bool begins; /* a statement */
 } words[] = {
+	{ "acceptor", T_ACCEPTOR, false },
 	{ "advertise", T_ADVERTISE, false },
 	{ "allow", T_ALLOW, false },
 	{ "any", T_ANY, false },
@@ -19,6 +20,8 @@ static const struct {
 	{ "bind", T_BIND, false }, /* nor does udp: both stand in lists too */
 	{ "block", T_BLOCK, true },
 	{ "chroot", T_CHROOT, false },
+	{ "confidentiality", T_CONFIDENTIALITY, false },
+	{ "config", T_CONFIG, false },
 	{ "connect", T_CONNECT, false },
 	{ "connected", T_CONNECTED, false },
 	{ "deny", T_DENY, false },
@@ -33,16 +36,21 @@ static const struct {
 	{ "freebind", T_FREEBIND, false },
 	{ "from", T_FROM, false },
 	{ "group", T_GROUP, true },
+	{ "gssapi", T_GSSAPI, false },
 	{ "half-closed", T_HALF_CLOSED, false },
 	{ "handshake", T_HANDSHAKE, false },
 	{ "idle", T_IDLE, false },
 	{ "include", T_INCLUDE, true },
+	{ "integrity", T_INTEGRITY, false },
 	{ "json", T_JSON, false },
+	{ "kerberos", T_KERBEROS, true },
+	{ "keytab", T_KEYTAB, false },
 	{ "limit", T_LIMIT, true },
 	{ "listen", T_LISTEN, true },
 	{ "log", T_LOG, true },
 	{ "logfmt", T_LOGFMT, false },
 	{ "mark", T_MARK, false },
+	{ "names", T_NAMES, false },
 	{ "nat64", T_NAT64, true },
 	{ "none", T_NONE, false },
 	{ "off", T_OFF, false },
@@ -56,6 +64,7 @@ static const struct {
 	{ "ports", T_PORTS, false },
 	{ "prefer", T_PREFER, false },
 	{ "process", T_PROCESS, true },
+	{ "protection", T_PROTECTION, false },
 	{ "refuse", T_REFUSE, false },
 	{ "replies", T_REPLIES, false },
 	{ "require", T_REQUIRE, false },
@@ -63,6 +72,7 @@ static const struct {
 	{ "round-robin", T_ROUND_ROBIN, false },
 	{ "run", T_RUN, true },
 	{ "sandbox", T_SANDBOX, true },
+	{ "service", T_SERVICE, false },
 	{ "sessions", T_SESSIONS, false },
 	{ "socket", T_SOCKET, false },
 	{ "socks4", T_SOCKS4, true },
@@ -85,8 +95,7 @@ static const struct {
 
 /* Words of the language as a whole whose features this version does not have. Those that the
  * grammar knows already are refused all the same while they stand here. */
-static const char *const later[] = { "acceptor", "bandwidth", "confidentiality", "guard", "gssapi",
-	"initiator", "integrity", "keytab", "protection", "quota", "quotas", "rate", "service",
+static const char *const later[] = { "bandwidth", "guard", "initiator", "quota", "quotas", "rate",
 	"socks4a", "socks5", "strict", "upstream", "via" };
 
 bool
