@@ -23,7 +23,7 @@ ADDRPORT = "B3x16sHHI"
 LAYOUT = {
     "READY": "<II", "POLICY_ACK": "<II", "PEER_FAULT": "<II", "PEER": "<II", "COUNTS": "<II", "POLICY": "<II",
     "OPEN": f"<{SID}IBBBB{ADDRPORT}{ADDRPORT}{ADDRPORT}BBBx", "ATTEMPT": f"<{SID}II{ADDRPORT}IQ", "GRANT": f"<{SID}",
-    "REFUSE": f"<{SID}II", "CONNECTED": f"<{SID}{ADDRPORT}{ADDRPORT}", "CLOSE": f"<{SID}IIIiQQQQ40s",
+    "REFUSE": f"<{SID}II", "CONNECTED": f"<{SID}{ADDRPORT}{ADDRPORT}", "CLOSE": f"<{SID}IIIiQQQQ48s",
     "LISTEN": f"<{SID}II{ADDRPORT}I", "STRANGER": f"<{SID}II{ADDRPORT}I", "LISTENING": f"<{SID}{ADDRPORT}{ADDRPORT}",
     "ASSOCIATE": f"<{SID}II{ADDRPORT}I", "TARGET": f"<{SID}II{ADDRPORT}BB2x",
     "EARLY": f"<{ADDRPORT}{ADDRPORT}II", "AUTH_PASSWORD": f"<{SID}{ADDRPORT}BB2x", "AUTH_ABORT": f"<{SID}",
@@ -275,7 +275,7 @@ class Alone:
         mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         modes = bytes(2 if l in off else 1 if l in tries else 0 for l in LAYERS)
         init = struct.pack(f"<IIIIII{len(LAYERS)}s7s256s64s256s", ROLES.index(role), 1, uid, uid, 64, 1, modes, bytes(7),
-                           chroot.encode(), b"", b"")
+                           chroot.encode(), b"", (chroot or "/").encode() if role == "acceptor" else b"")
         stage.want(role)
         self.pid = os.fork()
         if self.pid == 0:

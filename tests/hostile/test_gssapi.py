@@ -81,7 +81,7 @@ def attempt(p, rule, slot=0, gen=1):
 
 
 def close(p, slot=0, gen=1):
-    return message("CLOSE", slot, gen, 1, p.version(), GSS, 0, 3, 4, 0, 0, bytes(40))
+    return message("CLOSE", slot, gen, 1, p.version(), GSS, 0, 3, 4, 0, 0, bytes(48))
 
 
 class Exchange:

@@ -48,7 +48,7 @@ def attempt(p, slot=0, gen=1, version=None, rule=PASS, target=TARGET):
 
 
 def close(p, slot=0, gen=1, reason=1, rule=PASS):
-    return message("CLOSE", slot, gen, reason, p.version(), rule, 0, 3, 4, 0, 0, bytes(40))
+    return message("CLOSE", slot, gen, reason, p.version(), rule, 0, 3, 4, 0, 0, bytes(48))
 
 
 def connected(slot=0, gen=1, target=TARGET):
