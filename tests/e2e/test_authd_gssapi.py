@@ -1,5 +1,6 @@
 """authd's acceptor by itself, with a real KDC and MIT's own GSSAPI as the client: mechanisms, rounds, levels, whom it
 denies and what the verdict says, pieces in all shapes, hostile workers, replays, and a new keytab in mid-exchange."""
+import hmac
 import os
 import random
 import struct
@@ -167,6 +168,18 @@ def test_each_level(realm, alice, start, mech, level):
     assert w.all(0.1) == [] and a.master.all() == []
 
 
+def wrapped(enctype, kc, flags, seq, data, rrc=b"\0\0"):
+    """A Wrap token without confidentiality."""
+    kc = kc[:{17: 16, 18: 32, 19: 16, 20: 24}[enctype]]
+    name, n = {17: ("sha1", 12), 18: ("sha1", 12), 19: ("sha256", 16), 20: ("sha384", 24)}[enctype]
+    head = b"\5\4" + bytes([flags]) + b"\xff"
+    seq = seq.to_bytes(8, "big")
+    check = hmac.digest(kc, data + head + bytes(4) + seq, name)[:n]
+    turn = int.from_bytes(rrc, "big") % (n + len(data))
+    body = data + check
+    return head + n.to_bytes(2, "big") + rrc + seq + body[len(body) - turn:] + body[:len(body) - turn]
+
+
 @pytest.mark.parametrize("enctype", ENCTYPES)
 def test_each_encryption_type(realm, start, enctype):
     a = start()
@@ -174,13 +187,19 @@ def test_each_encryption_type(realm, start, enctype):
     cache = realm.kinit(conf=conf)
     os.environ["KRB5_CONFIG"] = conf
     try:
-        _, _, k = negotiate(a, a.worker(), realm.client(cache), 2)
+        c = realm.client(cache)
+        _, _, k = negotiate(a, a.worker(), c, 2)
     finally:
         os.environ["KRB5_CONFIG"] = realm.conf
     assert k["enctype"] == enctype
     n = ENCTYPES[enctype]
     for key in (k["send"][0], k["receive"][0]):
         assert any(key[:n]) and not any(key[n:])
+    # a token of the client's has our checksum, and it takes one that we make (RFC 4121 section 4.2.4)
+    theirs = c.wrap(b"data", False).message
+    assert theirs == wrapped(enctype, k["receive"][2], theirs[2], k["receive"][3], b"data", theirs[6:8])
+    ours = c.unwrap(wrapped(enctype, k["send"][2], 1 | 4 * k["subkey"], k["send"][3], b"data"))
+    assert ours.message == b"data" and not ours.encrypted
 
 
 def test_without_mutual_authentication_the_last_token_is_empty(realm, alice, start):
@@ -321,6 +340,28 @@ def test_a_service_that_the_keytab_has_not(realm, alice, start, mech):
     w = a.worker()
     send(w, token(0, CONTEXT, realm.client(alice, "socks@elsewhere.test", mech).step()))
     assert denied(a, w) == ("SERVICE", b"")
+
+
+def test_an_encryption_type_that_is_none_of_aes(realm, start):
+    other = Realm()  # whose KDC gives session keys of Camellia
+    try:
+        with open(other.conf) as f:
+            text = "".join(line for line in f if "_enctypes" not in line)
+        with open(other.conf, "w") as f:
+            f.write(text.replace("[libdefaults]", "[libdefaults]\n"
+                                 "\tdefault_tgs_enctypes = camellia256-cts-cmac aes256-cts\n"
+                                 "\tpermitted_enctypes = aes256-cts camellia256-cts-cmac"))
+        other.admin("setstr socks/gateway.test session_enctypes camellia256-cts-cmac")
+        other.restart()
+        a = start(keytab=other.keytab)
+        with open(other.conf) as f, open(f"{a.dir}/root/krb5.conf", "w") as g:
+            g.write(f.read())
+        w = a.worker()
+        send(w, token(0, CONTEXT, other.client(other.kinit()).step()))
+        assert denied(a, w) == ("ENCTYPE", b"alice@SALLYPORT.TEST")
+    finally:
+        other.stop()
+        os.environ["KRB5_CONFIG"] = realm.conf
 
 
 def test_principals_and_users(realm, start):
