@@ -159,7 +159,7 @@ def test_failures_are_encapsulated(gateway, realm, alice, level):
         c.send(socks5.request("127.0.0.2", 9, command=9))
         assert c.reply()[0] == socks5.COMMAND
         assert c.rest() == b""
-    assert g.record("session-close", reason="blocked")["protection"] == NAMES[level]
+    assert g.record("session-refused", reason="blocked")["protection"] == NAMES[level]
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])
