@@ -60,26 +60,26 @@ class Credentials:
             return struct.pack("!HH", version, len(head)) + head + data[4 + length:]
         return self.edit(change)
 
-    def ends(self):
-        """When the tickets end, in seconds since 1970."""
-        with open(self.path, "rb") as f:
-            data = f.read()
+    @staticmethod
+    def times(data):
+        """Where authtime, starttime, endtime and renew_till of a credential stand."""
         now = time.time()
-        found = []
-        for at in range(len(data) - 16):  # authtime, starttime, endtime, renew_till of a credential
-            auth, start, end, renew = struct.unpack_from("!4I", data, at)
-            if abs(auth - now) < 3600 and auth <= start + 1 and start < end < now + 90000 and (renew == 0 or renew >= end):
-                found.append(end)
-        assert found
-        return found
+        for at in range(len(data) - 16):
+            auth, begin, end, renew = struct.unpack_from("!4I", data, at)
+            if abs(auth - now) < 3600 and auth <= begin + 1 and begin < end < now + 90000 and (renew == 0 or renew >= end):
+                yield at, (auth, begin, end, renew)
 
-    def pretend_end(self, seconds):
-        """The cache says that its tickets last longer than the KDC has sealed in them."""
-        old = set(self.ends())
+    def ends(self):
+        """When the last ticket ends, in seconds since 1970."""
+        with open(self.path, "rb") as f:
+            return max(end for _, (_, _, end, _) in self.times(f.read()))
 
+    def pretend(self, begin=0, end=0):
+        """The cache says that its tickets begin and end at other times than the KDC has sealed in them: MIT's client
+        believes it, and uses them."""
         def change(data):
-            for end in old:
-                data = data.replace(struct.pack("!I", end), struct.pack("!I", end + seconds))
+            for at, (auth, b, e, renew) in list(self.times(data)):
+                data = data[:at] + struct.pack("!4I", auth + begin, b + begin, e + end, renew) + data[at + 16:]
             return data
         return self.edit(change)
 

@@ -43,8 +43,8 @@ def keys_of(c, enctype):
 
 
 def memory(pid):
-    """All that a process has written to, or may."""
-    got = []
+    """{mapping: its octets} of all that a process has written to, or may."""
+    got = {}
     with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
         for line in maps:
             m = re.match(r"(\w+)-(\w+) (\S+) ", line)
@@ -52,18 +52,18 @@ def memory(pid):
                 start, end = int(m[1], 16), int(m[2], 16)
                 try:
                     mem.seek(start)
-                    got.append(mem.read(end - start))
+                    got[line.strip()] = mem.read(end - start)
                 except (OSError, ValueError):
                     pass
-    return b"\0".join(got)
+    return got
 
 
 def where(g, keys):
-    """{process: the keys that are in it}."""
+    """{process: {key: where it is}}."""
     found = {}
     for pid in [g.master(), *g.children()]:
-        octets = memory(pid)
-        here = {name for name, key in keys.items() if key in octets}
+        here = {name: [m for m, octets in memory(pid).items() if key in octets] for name, key in keys.items()}
+        here = {name: places for name, places in here.items() if places}
         if here:
             found[f"{sally.comm(pid)} {pid}"] = here
     return found
@@ -99,6 +99,8 @@ def test_keys_are_in_one_worker_while_the_session_lives(gateway, realm, serve, e
     elif end == "reset":
         c.reset()
     c.close()
+    if target:
+        target.close()
     if end == "before the request":
         peers.wait_for(lambda: not where(g, keys), 5, lambda: where(g, keys))
     else:

@@ -57,7 +57,7 @@ def test_each_level_and_encryption_type(g, realm, echo, level, enctype):
             assert a.receive() == (0, echo.host, echo.port, data)
     r = g.record("session-close")
     assert (r["protection"], r["user"]) == (NAMES[level], b"alice")
-    assert (r["datagrams_up"], r["datagrams_down"]) == (b"5", b"5")
+    assert (r["datagrams-up"], r["datagrams-down"]) == (b"5", b"5")
 
 
 def test_in_clear_where_it_is_allowed(gateway, realm, alice, echo):
