@@ -177,7 +177,8 @@ test_malformed(void **state)
 		size_t len;
 		enum reason why;
 	} tries[] = { { "\5\1\0", 3, REASON_PROTOCOL }, { "\1\3\0\0", 4, REASON_PROTOCOL },
-		{ "\1\4", 2, REASON_PROTOCOL }, { "\1\xff", 2, REASON_CLIENT_CLOSED } };
+		{ "\1\4", 2, REASON_PROTOCOL }, { "\1\2\0\1L", 5, REASON_PROTOCOL },
+		{ "\1\xff", 2, REASON_CLIENT_CLOSED } };
 
 	(void)state;
 	gssapi_start(&world_default);
