@@ -5,6 +5,7 @@
 #                     (PORT=N: on another port)
 #   make check        install what the tests need, build, run every test
 #   make fuzz         a minute of libFuzzer for every parser of foreign octets
+#   make bench        measure the data path and negotiation of GSSAPI against MIT's (two minutes)
 #   make lint         clang's static analyzer over the sources
 #   make format       put the sources into shape (make check says where they are not)
 #   make install      make uninstall
@@ -136,6 +137,12 @@ $(UNITS) $(HELPERS): $(B)/%: $(O)/tests/%.o $(ALL_LIBS)
 	$(call folder,$(@D))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS)
+# Of the benchmark, which stand for programs on MIT's API alone.
+BENCHERS := $(patsubst tests/%.c,$(B)/%,$(wildcard tests/bench/*.c))
+$(BENCHERS): $(B)/%: $(O)/tests/%.o
+	$(call folder,$(@D))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lgssapi_krb5 -lpthread
 unit: $(UNITS)
 	@set -e; for t in $(UNITS); do $$t; done
 testbuild: all $(UNITS) $(HELPERS)
@@ -156,6 +163,11 @@ ifndef SANITIZE
 	@$(MAKE) -j$(JOBS) fuzzbuild
 endif
 	@B=$(B) SANITIZE=$(SANITIZE) tests/run
+
+# --- how fast it is, against programs on MIT's API on the same machine: not part of `make check` ---
+bench: need-bench
+	@$(MAKE) -j$(JOBS) all $(BENCHERS)
+	@B=$(B) tests/bench/run
 
 # --- fuzzing: clang's libFuzzer with ASan and UBSan, in a build folder of its own. `make check` only
 # runs the committed corpora; `make fuzz` looks for more, two targets at a time. ---
@@ -194,6 +206,7 @@ PKGS_RUN   := curl ca-certificates
 PKGS_CHECK := clang libclang-rt-dev clang-format libcmocka-dev mandoc iproute2 procps strace openssl \
     python3 python3-pytest python3-gssapi krb5-kdc krb5-admin-server krb5-user python3-socks curl ncat proxychains4 chromium dnsmasq-base rsyslog \
     fail2ban logrotate nftables bind9-dnsutils dante-client redsocks ngtcp2-client ngtcp2-server tnftp python3-pyftpdlib
+PKGS_BENCH := python3 krb5-kdc krb5-admin-server krb5-user
 # Where node and npm are there from elsewhere, they stay.
 PKGS_NODE   = $(if $(shell which node),,nodejs) $(if $(shell which npm),,npm)
 
@@ -225,6 +238,8 @@ need-run:
 	$(call need,$(PKGS_BUILD) $(PKGS_RUN))
 need-check:
 	$(call need,$(PKGS_BUILD) $(PKGS_RUN) $(PKGS_CHECK) $(PKGS_NODE))
+need-bench:
+	$(call need,$(PKGS_BUILD) $(PKGS_BENCH))
 
 # --- a gateway to try, in the foreground until Ctrl-C ---
 PORT := 1080
@@ -319,7 +334,7 @@ clean:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all unit testbuild npm check fuzzers fuzzbuild fuzz lint format need-build need-run need-check \
+.PHONY: all unit bench need-bench testbuild npm check fuzzers fuzzbuild fuzz lint format need-build need-run need-check \
     check-port run install uninstall clean FORCE
 # No rules of make's own: one would make master/conf.c from master/conf.y.
 MAKEFLAGS += -r

@@ -19,6 +19,7 @@
 #include "authd/keys.h"
 #include "authd/keytab.h"
 #include "authd/link.h"
+#include "authd/wipe.h"
 #include "common/child.h"
 
 #define CONFIGURATION "krb5.conf"
@@ -144,6 +145,7 @@ acceptor_begin(struct exchange *x)
 	if (a->cred != NULL)
 		v = a->complete ? acceptor_level_round(x, link_image())
 				: acceptor_context_round(x, link_image());
+	wipe_stack();
 	if (v == VERDICT_NONE) {
 		acceptor_token_drop(x);
 		exchange_next(x);

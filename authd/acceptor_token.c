@@ -114,9 +114,14 @@ piece_fits(const struct exchange *x, const struct msg_auth_token *t)
 
 	if (x->state != EXCHANGE_OPEN || t->at != a->at)
 		return false;
-	if (t->at > 0)
-		return t->total == a->total && t->kind == a->kind;
-	return t->kind == (a->complete ? TOKEN_LEVEL : TOKEN_CONTEXT);
+	return t->at == 0 || (t->total == a->total && t->kind == a->kind);
+}
+
+/* A client may send any kind at any time, and a worker cannot know which one is due. */
+static bool
+kind_is_due(const struct acceptor *a, unsigned kind)
+{
+	return kind == (a->complete ? TOKEN_LEVEL : TOKEN_CONTEXT);
 }
 
 static void
@@ -124,6 +129,10 @@ piece_take(struct exchange *x, const struct msg_auth_token *t, const uint8_t *da
 {
 	struct acceptor *a = x->check;
 
+	if (!kind_is_due(a, t->kind)) {
+		exchange_refuse(x, VERDICT_GSSAPI);
+		return;
+	}
 	if (len > 0) {
 		if (!hold(x, len))
 			return;
@@ -183,7 +192,7 @@ acceptor_piece(struct worker *w, const struct msg *m)
 	} else {
 		if (t.sid.gen == l->gen[t.sid.slot])
 			return true; /* likewise */
-		if (t.at > 0 || t.kind != TOKEN_CONTEXT)
+		if (t.at > 0)
 			return false;
 		l->gen[t.sid.slot] = t.sid.gen;
 		if ((x = begin(w, &t)) == NULL)

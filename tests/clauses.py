@@ -1,11 +1,11 @@
-"""Every MUST, SHOULD and MAY of RFC 1928 and RFC 1929, in capitals or not, and what they expect or recommend, each with
+"""Every MUST, SHOULD and MAY of RFC 1928, RFC 1929 and RFC 1961, in capitals or not, and what they expect or recommend, each with
 the tests that show it. `tests/run` looks up what became of these and prints the table; a test that is not there, or
 failed, is a failure. A test is "test_x: its name" of tests/unit/test_x.c, or "e2e/test_x.py: its name"."""
 from collections import namedtuple
 
 Clause = namedtuple("Clause", "rfc section text tests without")
 
-LATER = "a later issue"  # GSSAPI (RFC 1961), whose encapsulation several clauses are about
+CLIENT = "asked of clients"
 PEOPLE = "asked of people, not of programs"
 
 
@@ -22,6 +22,14 @@ def c1929(section, text, *tests, **why):
     return clause(1929, section, text, *tests, **why)
 
 
+def c1961(section, text, *tests, **why):
+    return clause(1961, section, text, *tests, **why)
+
+
+GSSAPI, LEVELS, FAULTS, DATAGRAMS, MEMORY = (
+    f"e2e/test_gssapi{name}.py: " for name in ("", "_levels", "_faults", "_udp", "_memory"))
+
+
 CLAUSES = [
     c1928("3", "the client must open a TCP connection to the SOCKS port",
           "e2e/test_clients.py: test_curl", "e2e/test_clauses.py: test_only_tcp_is_served"),
@@ -29,10 +37,12 @@ CLAUSES = [
           "e2e/test_protocol.py: test_no_acceptable_method_gets_ff_and_a_close",
           "e2e/test_replies.py: test_method_ff_is_whole_though_the_client_has_sent_more"),
     c1928("3", "developers of METHODs should contact IANA", without=PEOPLE),
-    c1928("3", "MUST support GSSAPI", without=LATER),
+    c1928("3", "MUST support GSSAPI", GSSAPI + "test_a_session", GSSAPI + "test_encryption_types"),
     c1928("3", "SHOULD support USERNAME/PASSWORD",
           "e2e/test_password.py: test_right_and_wrong", "e2e/test_clients.py: test_curl_with_a_password"),
-    c1928("4", "encapsulating method: requests MUST be encapsulated", without=LATER),
+    c1928("4", "encapsulating method: requests MUST be encapsulated",
+          GSSAPI + "test_a_session", LEVELS + "test_a_client_that_does_not_go_on_at_the_answered_level_is_closed",
+          FAULTS + "test_faults_in_place_of_the_request"),
     c1928("6", "RSV must be set to X'00'",
           "e2e/test_clauses.py: test_reserved_octets_are_zero", "test_datagram: test_parse_reserved"),
     c1928("6", "CONNECT: BND.ADDR and BND.PORT are those assigned to connect to the target",
@@ -59,15 +69,17 @@ CLAUSES = [
     c1928("6", "after a success the client may now start passing data",
           "e2e/test_protocol.py: test_connect_carries_octets_both_ways",
           "e2e/test_protocol.py: test_data_sent_with_the_request_waits_for_the_target"),
-    c1928("6", "data for the client: MUST be encapsulated as the method has it", without=LATER),
+    c1928("6", "data for the client: MUST be encapsulated as the method has it",
+          GSSAPI + "test_64_mib_both_ways", GSSAPI + "test_both_replies_of_bind", GSSAPI + "test_failures_are_encapsulated"),
     c1928("7", "a client MUST send its datagrams to BND.PORT",
           "e2e/test_clauses.py: test_datagrams_go_to_the_address_in_the_reply", "e2e/test_library.py: test_the_example_runs"),
-    c1928("7", "encapsulating method: datagrams MUST be encapsulated", without=LATER),
+    c1928("7", "encapsulating method: datagrams MUST be encapsulated",
+          DATAGRAMS + "test_each_level_and_encryption_type", DATAGRAMS + "test_what_does_not_unwrap_is_dropped"),
     c1928("7", "what it will not relay is dropped silently",
           "e2e/test_clauses.py: test_what_is_not_relayed_is_dropped_silently"),
     c1928("7", "a reply datagram MUST be given the UDP request header",
           "e2e/test_clauses.py: test_replies_carry_the_header", "test_datagram: test_gateway"),
-    c1928("7", "... and any method-dependent encapsulation", without=LATER),
+    c1928("7", "... and any method-dependent encapsulation", DATAGRAMS + "test_each_level_and_encryption_type"),
     c1928("7", "the relay MUST acquire the client's expected address",
           "e2e/test_clauses.py: test_only_the_client_is_heard"),
     c1928("7", "it MUST drop datagrams from any other address",
@@ -94,4 +106,51 @@ CLAUSES = [
     c1929("2", "after a failure status the server MUST close the connection",
           "e2e/test_clauses.py: test_a_failed_status_ends_the_connection"),
     c1929("3", "not recommended where sniffing is possible", without=PEOPLE),
+    c1961("3.1", "client and server should be locally authenticated first", without=PEOPLE),
+    c1961("3.1", "the client should import the server's name, in the default name space", without=CLIENT),
+    c1961("3.1", "the name should be treated as opaque; no assumptions about it", without=CLIENT),
+    c1961("3.2", "the client should then call gss_init_sec_context", without=CLIENT),
+    c1961("3.2", "the client must require mutual authentication, replay protection, delegation, sequence", without=CLIENT),
+    c1961("3.2", "... and what it delegates is not kept", GSSAPI + "test_delegated_credentials_are_dropped"),
+    c1961("3.2", "the sequence flag should only be passed for TCP", without=CLIENT),
+    c1961("3.3", "the client must pass each token on, until it is complete", without=CLIENT),
+    c1961("3.3", "complete: the client should respond with any output token", without=CLIENT),
+    c1961("3.3", "... or should proceed to send the protected request", without=CLIENT),
+    c1961("3.4", "a token is up to 2^16 - 1 octets", FAULTS + "test_no_context", GSSAPI + "test_the_largest_token"),
+    c1961("3.5", "a client that failed must close its connection", without=CLIENT),
+    c1961("3.6", "the server must pass the token to gss_accept_sec_context",
+          GSSAPI + "test_a_session", GSSAPI + "test_everything_octet_by_octet"),
+    c1961("3.6", "CONTINUE_NEEDED: it should return the output token and take the next",
+          GSSAPI + "test_rounds", GSSAPI + "test_spnego_in_several_rounds"),
+    c1961("3.6", "COMPLETE: an output token should be returned", GSSAPI + "test_rounds"),
+    c1961("3.6", "none: a zero length token should be sent", GSSAPI + "test_rounds", GSSAPI + "test_spnego_in_several_rounds"),
+    c1961("3.7", "the server uses the same message type", GSSAPI + "test_rounds"),
+    c1961("3.8", "refused for any reason: X'01 FF'", FAULTS + "test_no_context", FAULTS + "test_a_refusal_is_recorded",
+          LEVELS + "test_no_level"),
+    c1961("4.1", "the protection must fit the data and the threats: a criterion of the rules",
+          LEVELS + "test_protection_is_a_criterion", LEVELS + "test_a_reload_may_demand_more_than_was_agreed"),
+    c1961("4.2", "the server's answer may or may not take the request into account",
+          LEVELS + "test_what_is_asked_is_answered", LEVELS + "test_a_rule_that_demands_confidentiality_gets_it"),
+    c1961("4.2", "the level must be 1, 2 or 3",
+          LEVELS + "test_no_level", LEVELS + "test_clear_is_not_allowed_by_itself"),
+    c1961("4.4", "the level is wrapped with conf_req FALSE",
+          LEVELS + "test_what_is_asked_is_answered", LEVELS + "test_nec_is_not_allowed_by_itself"),
+    c1961("4.4", "a client that does not accept the answer must close", without=CLIENT),
+    c1961("4.4", "... and one that goes on at another level is closed",
+          LEVELS + "test_a_client_that_does_not_go_on_at_the_answered_level_is_closed"),
+    c1961("5", "gss_wrap and gss_unwrap shall be used",
+          GSSAPI + "test_encryption_types", GSSAPI + "test_64_mib_both_ways", GSSAPI + "test_the_smallest_tokens"),
+    c1961("5", "the default quality of protection shall be specified", GSSAPI + "test_encryption_types"),
+    c1961("5", "level 1: conf_req MUST always be FALSE",
+          LEVELS + "test_tokens_of_another_protection_end_the_session", GSSAPI + "test_a_session"),
+    c1961("5", "level 2: conf_req MUST always be TRUE",
+          LEVELS + "test_tokens_of_another_protection_end_the_session", GSSAPI + "test_a_session"),
+    c1961("5", "level 3: a message's own, by local configuration", LEVELS + "test_selective_takes_either"),
+    c1961("5", "all encapsulated messages are prefixed by the framing",
+          FAULTS + "test_framing", DATAGRAMS + "test_what_does_not_unwrap_is_dropped"),
+    c1961("6", "no termination message; the context is deleted at the end",
+          MEMORY + "test_keys_are_in_one_worker_while_the_session_lives"),
+    c1961("9", "the protection must be consistent with the user's policy", without=PEOPLE),
+    c1961("9", "constraints on mechanisms may be imposed: krb5 with AES, alone or in SPNEGO",
+          GSSAPI + "test_spnego_in_several_rounds", FAULTS + "test_no_context"),
 ]

@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "e2e"))
 
+import kdc  # noqa: E402
 import peers  # noqa: E402
 import sally  # noqa: E402
 
@@ -48,6 +49,14 @@ def serve():
     yield start
     for s in running:
         s.stop()
+
+
+@pytest.fixture(scope="module")
+def realm():
+    """A Kerberos realm with its KDC, for all tests of a file; see kdc.py."""
+    r = kdc.Realm()
+    yield r.start()
+    r.stop()
 
 
 @pytest.fixture

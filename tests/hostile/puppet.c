@@ -263,6 +263,7 @@ sandbox_of(uint32_t role)
 	return role == ROLE_WORKER     ? &worker_sandbox
 	       : role == ROLE_RESOLVER ? &resolver_sandbox
 	       : role == ROLE_PASSWORD ? &password_sandbox
+	       : role == ROLE_ACCEPTOR ? &acceptor_sandbox
 				       : &pam_sandbox;
 }
 

@@ -29,6 +29,8 @@ LAYOUT = {
     "EARLY": f"<{ADDRPORT}{ADDRPORT}II", "AUTH_PASSWORD": f"<{SID}{ADDRPORT}BB2x", "AUTH_ABORT": f"<{SID}",
     "AUTH_RESULT": f"<{SID}BBBxI", "VERDICT": f"<{SID}IBBBx{ADDRPORT}I", "LOOKUP": "<IBB2x", "ANSWER": "<IBBBxI",
     "STOP": "<", "LISTENER": f"<II{ADDRPORT}I", "USERS_ACK": "<II120s", "FAILED": "<Ii56s", "USERS": "<",
+    "AUTH_TOKEN": f"<{SID}II{ADDRPORT}B3x", "AUTH_REPLY": f"<{SID}II{ADDRPORT}B3x",
+    "AUTH_KEYS": f"<{SID}IIIBBBB96sQ96sQ", "KEYTAB": "<II", "KEYTAB_ACK": "<II120s",
     "MARK": "<IBB2x", "MARKED": "<IBB2x",
 }
 NUMBER = {}  # filled by check_layout()
@@ -122,6 +124,8 @@ class Puppet:
                     self.send(message("POLICY_ACK", fields[0], 0))
                 if name == "USERS" and ack:
                     self.send(message("USERS_ACK", 1, 0, b""))
+                if name == "KEYTAB" and ack:
+                    self.send(message("KEYTAB_ACK", 0, 1, b""))
 
     def given(self, name, **match):
         """Of the messages seen: the descriptor of the last of this name (and of this peer role)."""
@@ -271,7 +275,7 @@ class Alone:
         mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         modes = bytes(2 if l in off else 1 if l in tries else 0 for l in LAYERS)
         init = struct.pack(f"<IIIIII{len(LAYERS)}s7s256s64s256s", ROLES.index(role), 1, uid, uid, 64, 1, modes, bytes(7),
-                           chroot.encode(), b"", b"")
+                           chroot.encode(), b"", (chroot or "/").encode() if role == "acceptor" else b"")
         stage.want(role)
         self.pid = os.fork()
         if self.pid == 0:

@@ -65,7 +65,7 @@ def test_worker(stage, gateway, capsys):
 
 @plain
 @as_root
-@pytest.mark.parametrize("role", ["resolver", "password"])
+@pytest.mark.parametrize("role", ["resolver", "password", "acceptor"])
 def test_other_roles(stage, role, tmp_path):
     os.chmod(tmp_path, 0o755)
     for name, act, fine in acts.ACTS:
@@ -77,7 +77,7 @@ def test_other_roles(stage, role, tmp_path):
         bound = Alone(stage, role, chroot=str(tmp_path))
         bound.puppet.enter()
         result, (sig, status) = acts.do(act, bound.puppet, os.getpid()), bound.end()
-        if role == "resolver" and name in ("open a file", "make a file"):
+        if role in ("resolver", "acceptor") and name in ("open a file", "make a file"):
             assert result == (-1, errno.ENOENT), f"{name} of {role}: {acts.word(result)}"
         else:
             assert (result, sig) == (KILLED, signal.SIGSYS), f"{name} of {role}: {acts.word(result)}"
@@ -118,7 +118,7 @@ def test_pam_role(stage, tmp_path):
 
 @plain
 @as_root
-@pytest.mark.parametrize("role", ["worker", "resolver", "password"])
+@pytest.mark.parametrize("role", ["worker", "resolver", "password", "acceptor"])
 def test_exec(stage, role):
     free = Alone(stage, role, off=LAYERS)
     free.puppet.enter()
@@ -128,6 +128,26 @@ def test_exec(stage, role):
     bound.puppet.enter()
     assert bound.puppet.tell("exec", "/bin/false") == KILLED
     assert bound.end() == (signal.SIGSYS, 0)
+
+
+@plain
+@as_root
+def test_the_acceptor_has_one_directory(stage, tmp_path):
+    """The directory that it begins in: Landlock leaves it what is there, to read and to write, and no new name."""
+    os.chmod(tmp_path, 0o777)
+    (tmp_path / "inside").write_text("x")
+    os.chmod(tmp_path / "inside", 0o666)
+    for off, outside in (((), errno.EACCES), (("landlock",), 0)):
+        bound = Alone(stage, "acceptor", off=("chroot", *off))
+        assert bound.puppet.sys("chdir", f"s:{tmp_path}") == (0, 0)
+        bound.puppet.enter()
+        for flags in (os.O_RDONLY, os.O_RDWR):
+            assert acts.done(bound.puppet.sys("openat", acts.AT_FDCWD, "s:inside", flags, 0), ())
+        result, error = bound.puppet.sys("openat", acts.AT_FDCWD, "s:/etc/passwd", os.O_RDONLY, 0)
+        assert error == outside, f"{result} {error}"
+        result, error = bound.puppet.sys("openat", acts.AT_FDCWD, "s:new", os.O_RDWR | os.O_CREAT, 0o600)
+        assert error == outside, f"{result} {error}"
+        bound.end()
 
 
 @plain
