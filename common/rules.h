@@ -10,6 +10,10 @@
  * - Destinations: the address criterion of a PASS rule matches a special address (common/addr.h,
  * the image's own addresses) only by a prefix that lies wholly inside the special range; `any` and
  *   names never name one. A BLOCK rule matches it by any prefix that covers it, `any` and names.
+ * - Upstreams: where all but the address is known, the first pass rule that is met (address criteria
+ *   of one with `via` as "maybe") decides: with `via` the answer is final, RULES_PASS, and the name
+ *   is not looked up; an earlier block that answers "maybe" refuses, and a pass without `via` that
+ *   answers "maybe" does not match.
  * - The name criterion compares without regard to case and a trailing dot: give name_normalise's
  *   output.
  */
@@ -67,6 +71,9 @@ enum rules_answer rules_eval(const struct image *img, const struct query *q, uin
 enum method rules_method(const struct image *img, const struct addr *source, uint32_t offered);
 
 const struct image_rule *rules_rule(const struct image *img, uint32_t rule);
+
+/* Is it one with `via`? */
+bool rules_via(const struct image *img, uint32_t rule);
 
 /* The special range a canonical address lies in (own addresses included) and that range's length.
  */

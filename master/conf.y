@@ -57,10 +57,14 @@ static void confyyerror(const CONFYYLTYPE *w, struct conf_parse *ps, const char 
 %token <item> TARGETS "targets" TIMEOUT "timeout" TO "to" TRY "try" UDP "udp" UID "uid"
 %token <item> UPDATE "update" USER "user"
 %token <item> WORKER "worker" WORKERS "workers"
+%token <item> CCACHE "ccache" INITIATOR "initiator" PRINCIPAL "principal" SOCKS5 "socks5" UPSTREAM "upstream" VIA "via"
+%token <item> CONFIDENTIALITY "confidentiality" GSSAPI "gssapi" INTEGRITY "integrity" KEYTAB "keytab"
+%token <item> PROTECTION "protection" SERVICE "service"
 
 %type <item> name role layer address target server command method timeout_word
 %type <list> names words word_items address_list address_items targets target_items
 %type <list> servers server_items commands command_items methods method_items prefixes
+%type <item> upstream_level
 %type <number> freebind mode on_off allow_deny pick
 %type <item> opt_port
 
@@ -119,6 +123,8 @@ statement
 	| UDP REPLIES ANY		{ conf_set_udp_replies(ps, &@1, true); }
 	| UDP FRAGMENTS on_off		{ conf_set_udp_fragments(ps, &@1, $3 != 0); }
 	| SOCKS4 allow_deny		{ conf_set_socks4(ps, &@1, $2 != 0); }
+	| UPSTREAM name SOCKS5 name PORT name { conf_upstream_begin(ps, &@1, $2, $4, $6); }
+	  upstream_auth			{ conf_upstream_end(ps); }
 	| TABLE TABLE_NAME address_list	{ conf_table_inline(ps, $2, $3); }
 	| TABLE TABLE_NAME FILE name	{ conf_table_file(ps, $2, $4); }
 	;
@@ -263,6 +269,7 @@ role	: WORKER
 	| RESOLVER
 	| PASSWORD
 	| PAM
+	| INITIATOR
 	;
 process_begin
 	: role				{ conf_process_begin(ps, &@1, $1); }
@@ -274,6 +281,29 @@ process_options
 process_option
 	: UID name			{ conf_process_uid(ps, $2); }
 	| CHROOT name			{ conf_process_chroot(ps, $2); }
+	;
+
+upstream_auth
+	: %empty
+	| AUTH NONE
+	| AUTH PASSWORD FILE name	{ conf_upstream_password(ps, $4); }
+	| AUTH GSSAPI			{ conf_upstream_gssapi(ps); }
+	  upstream_options
+	;
+upstream_options
+	: %empty
+	| upstream_options upstream_option
+	;
+upstream_option
+	: SERVICE name			{ conf_upstream_option(ps, $1, $2); }
+	| PROTECTION upstream_level	{ conf_upstream_option(ps, $1, $2); }
+	| KEYTAB name			{ conf_upstream_option(ps, $1, $2); }
+	| PRINCIPAL name		{ conf_upstream_option(ps, $1, $2); }
+	| CCACHE name			{ conf_upstream_option(ps, $1, $2); }
+	;
+upstream_level
+	: INTEGRITY
+	| CONFIDENTIALITY
 	;
 
 log_kind: SYSLOG			{ conf_log_begin(ps, &@1, LOGTO_SYSLOG, NULL); }
@@ -401,6 +431,10 @@ criterion
 	}
 	| TIMEOUT			{ ps->timeouts = &ps->rule->rule->timeouts; }
 	  timeouts
+	| VIA words {
+		if (conf_rule_criterion(ps, GIVEN_VIA, $1))
+			STAILQ_CONCAT(&ps->rule->via, $2);
+	}
 	;
 
 %%

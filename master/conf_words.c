@@ -18,7 +18,9 @@ static const struct {
 	{ "auth", T_AUTH, true },
 	{ "bind", T_BIND, false }, /* nor does udp: both stand in lists too */
 	{ "block", T_BLOCK, true },
+	{ "ccache", T_CCACHE, false },
 	{ "chroot", T_CHROOT, false },
+	{ "confidentiality", T_CONFIDENTIALITY, false },
 	{ "connect", T_CONNECT, false },
 	{ "connected", T_CONNECTED, false },
 	{ "deny", T_DENY, false },
@@ -33,11 +35,15 @@ static const struct {
 	{ "freebind", T_FREEBIND, false },
 	{ "from", T_FROM, false },
 	{ "group", T_GROUP, true },
+	{ "gssapi", T_GSSAPI, false },
 	{ "half-closed", T_HALF_CLOSED, false },
 	{ "handshake", T_HANDSHAKE, false },
 	{ "idle", T_IDLE, false },
 	{ "include", T_INCLUDE, true },
+	{ "initiator", T_INITIATOR, false },
+	{ "integrity", T_INTEGRITY, false },
 	{ "json", T_JSON, false },
+	{ "keytab", T_KEYTAB, false },
 	{ "limit", T_LIMIT, true },
 	{ "listen", T_LISTEN, true },
 	{ "log", T_LOG, true },
@@ -55,7 +61,9 @@ static const struct {
 	{ "port", T_PORT, false },
 	{ "ports", T_PORTS, false },
 	{ "prefer", T_PREFER, false },
+	{ "principal", T_PRINCIPAL, false },
 	{ "process", T_PROCESS, true },
+	{ "protection", T_PROTECTION, false },
 	{ "refuse", T_REFUSE, false },
 	{ "replies", T_REPLIES, false },
 	{ "require", T_REQUIRE, false },
@@ -63,9 +71,11 @@ static const struct {
 	{ "round-robin", T_ROUND_ROBIN, false },
 	{ "run", T_RUN, true },
 	{ "sandbox", T_SANDBOX, true },
+	{ "service", T_SERVICE, false },
 	{ "sessions", T_SESSIONS, false },
 	{ "socket", T_SOCKET, false },
 	{ "socks4", T_SOCKS4, true },
+	{ "socks5", T_SOCKS5, false },
 	{ "source-hash", T_SOURCE_HASH, false },
 	{ "stderr", T_STDERR, false },
 	{ "syslog", T_SYSLOG, false },
@@ -77,7 +87,9 @@ static const struct {
 	{ "udp", T_UDP, false },
 	{ "uid", T_UID, false },
 	{ "update", T_UPDATE, false },
+	{ "upstream", T_UPSTREAM, true },
 	{ "user", T_USER, false },
+	{ "via", T_VIA, false },
 	{ "worker", T_WORKER, false },
 	{ "workers", T_WORKERS, true },
 };
@@ -85,9 +97,8 @@ static const struct {
 
 /* Words of the language as a whole whose features this version does not have. Those that the
  * grammar knows already are refused all the same while they stand here. */
-static const char *const later[] = { "acceptor", "bandwidth", "confidentiality", "guard", "gssapi",
-	"initiator", "integrity", "keytab", "protection", "quota", "quotas", "rate", "service",
-	"socks4a", "socks5", "strict", "upstream", "via" };
+static const char *const later[] = { "acceptor", "bandwidth", "guard", "quota", "quotas", "rate",
+	"socks4a", "strict" };
 
 bool
 conf_word_later(const char *word)

@@ -20,7 +20,7 @@
 #define LEDGER_NAME     "ledger"
 #define LEDGER_ASIDE    "ledger.old"
 #define LEDGER_MAGIC    0x52474c4c41530a05ull
-#define LEDGER_FORMAT   2u         /* counts up when struct ledger_entry changes */
+#define LEDGER_FORMAT   3u         /* counts up when struct ledger_entry changes */
 #define LEDGER_HEAD     4096u      /* octets before the first entry: one page */
 #define LEDGER_SIZE_MAX (1u << 30) /* octets: above any configuration's sessions */
 #define LEDGER_TRIES    16         /* of locking the file that has the name */
@@ -136,7 +136,8 @@ sound_entry(const struct ledger_entry *e)
 	return e->state <= LEDGER_CONNECTED && e->method < METHOD_COUNT &&
 	       e->command < COMMAND_COUNT && e->reason < REASON_COUNT && sound_addr(&e->client) &&
 	       sound_addr(&e->gateway) && sound_addr(&e->asked) && sound_addr(&e->target) &&
-	       sound_addr(&e->outgoing) && memchr(e->rule_text, '\0', sizeof(e->rule_text)) != NULL;
+	       sound_addr(&e->outgoing) && memchr(e->rule_text, '\0', sizeof(e->rule_text)) != NULL &&
+	       memchr(e->via, '\0', sizeof(e->via)) != NULL;
 }
 
 static bool

@@ -178,6 +178,8 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 	case MSG_AUTH_KEYS:
 	case MSG_KEYTAB:
 	case MSG_KEYTAB_ACK:
+	case MSG_UPSTREAM_BEGIN:
+	case MSG_UPSTREAM_RESULT:
 	case MSG_LOOKUP:
 	case MSG_ANSWER:
 	case MSG_COUNT:

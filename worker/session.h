@@ -22,6 +22,7 @@ struct worker;
 struct policy;
 struct race;
 struct bind;
+struct upstream;
 struct udp;
 
 enum session_state {
@@ -66,6 +67,7 @@ struct handshake {
 	struct policy *policy; /* from the request on: what it is decided by */
 	struct race *race;     /* while addresses are tried */
 	struct bind *bind;     /* while a peer is waited for, and before */
+	struct upstream *upstream; /* while one is asked */
 	uint8_t *groups;       /* packed */
 	size_t groups_len;
 	size_t in_len;
@@ -79,6 +81,7 @@ struct handshake {
 	uint8_t socks; /* version of the protocol: 5 or 4 */
 	uint8_t user_len, name_len, norm_len, claim_len;
 	struct addrport asked, target, outgoing;
+	struct addrport dest; /* with an upstream: what it is asked for, where it is no name */
 	uint8_t user[USER_MAX];
 	uint8_t claim[CLAIM_MAX];   /* SOCKS4's USERID, which proves nothing */
 	uint8_t name[NAME_MAX_LEN]; /* as it was sent */

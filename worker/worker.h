@@ -16,6 +16,7 @@
 #include "common/msg.h"
 #include "common/reassembly.h"
 #include "worker/names.h"
+#include "worker/upstream.h"
 
 struct session;
 
@@ -24,6 +25,7 @@ struct policy {
 	STAILQ_ENTRY(policy) entry;
 	const struct image *img;
 	uint32_t refs;
+	struct upstream_rest rest[UPSTREAMS_MAX];
 };
 
 struct listener {
@@ -48,6 +50,8 @@ struct worker {
 	struct chan master;
 	struct chan authd; /* the role that is in use: password or pam */
 	bool authd_up;
+	struct chan initiator; /* authd's role that is a client of upstreams */
+	bool initiator_up;
 	struct names *names;
 	struct egress *egress;
 	struct counts *counts; /* of nslots */
