@@ -228,7 +228,7 @@ warn_addresses(struct conf_parse *ps)
 			conf_warn(ps, &r->where,
 			    "names are not looked up before via, so that the block of addresses in %s:%u blocks every name that comes as far; put it behind, or let it block names",
 			    wall->where.file, wall->where.line);
-		if (r->to != NULL)
+		if (r->to != NULL && !r->to_any)
 			conf_warn(ps, &r->where,
 			    "via passes every name whatever address it has, and the rule is for addresses; names of its own would tell which");
 	}
