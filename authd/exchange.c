@@ -1,6 +1,6 @@
 /*
  * The life of an exchange. Trusts neither the worker, which may be an attacker's (what it sends is
- * checked, and it can name only its own exchanges), nor the client, who is slowed and bounded here.
+ * checked, and it can name only its own exchanges), nor the client, whose rounds wait in their turn.
  */
 #include "authd/exchange.h"
 
@@ -9,18 +9,16 @@
 #include <string.h>
 
 #include "authd/link.h"
-#include "authd/throttle.h"
 #include "common/child.h"
 #include "common/wire.h"
 
-#define DELAY_STEP   THROTTLE_FIRST /* ms: delays are multiples, for the loop's deadline queues */
-#define ANSWER_RETRY 10             /* ms, while the master's socket is full */
+#define ANSWER_RETRY 10 /* ms, while the master's socket is full */
+#define TURN_ROUNDS  64 /* begun in one turn; between turns channels are read */
 
 static struct {
 	struct loop *loop;
 	struct chan *master;
 	const struct check_role *role;
-	struct throttle *throttle;
 	struct queue queue;
 	uint32_t slots; /* of a worker; the master takes a verdict on any other for a lie of ours */
 	struct deadline turn;           /* begins checks and sends answers, once a turn */
@@ -29,7 +27,7 @@ static struct {
 
 static void on_turn(struct deadline *d);
 
-int
+void
 exchange_init(
     struct loop *l, struct chan *master, const struct check_role *role, const struct msg_init *init)
 {
@@ -40,8 +38,6 @@ exchange_init(
 	TAILQ_INIT(&here.answers);
 	queue_init(&here.queue, init->workers);
 	here.slots = init->slots;
-	here.throttle = throttle_new();
-	return here.throttle != NULL ? 0 : -1;
 }
 
 static void
@@ -67,12 +63,16 @@ exchange_free(struct exchange *x)
 		LIST_REMOVE(x, bucket);
 	if (x->worker != NULL && x->state == EXCHANGE_ANSWERED)
 		TAILQ_REMOVE(&here.answers, x, answer);
+	if (here.role->release != NULL && x->state != EXCHANGE_ANSWERED)
+		here.role->release(x);
+	if (here.role->forget != NULL)
+		here.role->forget(x);
 	free(x->groups);
 	explicit_bzero(x, sizeof(*x));
 	free(x);
 }
 
-static struct exchange *
+struct exchange *
 exchange_find(struct worker *w, uint32_t slot)
 {
 	struct exchange *x;
@@ -93,6 +93,8 @@ answer(struct exchange *x, enum verdict_code v)
 
 	queue_remove(&x->item);
 	deadline_disarm(&x->delay);
+	if (here.role->release != NULL)
+		here.role->release(x);
 	explicit_bzero(x->password, sizeof(x->password));
 	x->verdict = v;
 	x->state = EXCHANGE_ANSWERED;
@@ -100,8 +102,9 @@ answer(struct exchange *x, enum verdict_code v)
 	m.sid = x->sid;
 	m.spawn = x->worker->chan.peer_spawn;
 	m.verdict = (uint8_t)v;
-	m.method = METHOD_PASSWORD;
+	m.method = (uint8_t)here.role->method;
 	m.user_len = v == VERDICT_ACCEPT ? x->name_len : x->user_len;
+	m.level = v == VERDICT_ACCEPT ? x->level : LEVEL_CLEAR;
 	m.client = x->client;
 	/* It fails only when the master is gone: its channel's end then ends this process. */
 	(void)chan_send_tail(here.master, MSG_VERDICT, &m, sizeof(m),
@@ -119,9 +122,12 @@ result_send(struct exchange *x)
 	size_t n = 0;
 
 	m.sid = x->sid;
-	m.method = METHOD_PASSWORD;
+	m.method = (uint8_t)here.role->method;
 	if (x->verdict == VERDICT_ACCEPT) {
+		if (here.role->accepted != NULL)
+			here.role->accepted(x);
 		m.accepted = 1;
+		m.level = x->level;
 		m.user_len = x->name_len;
 		m.groups_len = (uint32_t)x->groups_len;
 		memcpy(tail, x->name, x->name_len);
@@ -152,38 +158,13 @@ answers_send(void)
 		deadline_arm(here.loop, &here.turn, ANSWER_RETRY);
 }
 
+/* --- rounds --- */
+
 void
 exchange_done(struct exchange *x, enum verdict_code v)
 {
-	uint64_t now = loop_now(here.loop);
-
-	switch (v) {
-	case VERDICT_ACCEPT:
-		throttle_succeeded(here.throttle, &x->source, x->user, x->user_len);
-		break;
-	case VERDICT_UNKNOWN:
-	case VERDICT_WRONG:
-	case VERDICT_LOCKED:
-	case VERDICT_EXPIRED:
-		/* Also where the client did not wait for it, or leaving early would cost nothing.
-		 */
-		throttle_failed(here.throttle, now, &x->source, x->user, x->user_len);
-		break;
-	case VERDICT_NONE:
-	case VERDICT_BUSY:
-	case VERDICT_ABORTED:
-	case VERDICT_FAILED:
-	case VERDICT_GSSAPI: /* no one guesses keys of Kerberos by trying */
-	case VERDICT_REPLAY:
-	case VERDICT_SKEW:
-	case VERDICT_TICKET:
-	case VERDICT_SERVICE:
-	case VERDICT_ENCTYPE:
-	case VERDICT_LEVEL:
-	case VERDICT_NO_NAME:
-	case VERDICT_COUNT:
-		break;
-	}
+	if (here.role->checked != NULL)
+		here.role->checked(x, v);
 	if (x->worker == NULL)
 		exchange_free(x);
 	else
@@ -191,26 +172,49 @@ exchange_done(struct exchange *x, enum verdict_code v)
 	turn_soon();
 }
 
-/* --- waiting --- */
-
-/* How long the throttle holds x now; no exchange is held for longer than THROTTLE_MAX in all. */
-static uint64_t
-delay_of(const struct exchange *x)
+void
+exchange_refuse(struct exchange *x, enum verdict_code v)
 {
-	uint64_t now = loop_now(here.loop), last = x->arrived + THROTTLE_MAX;
-	uint64_t ms = throttle_delay(here.throttle, now, &x->source, x->user, x->user_len);
-
-	if (ms > 0 && now + ms > last)
-		ms = last > now ? last - now : 0;
-	return (ms + DELAY_STEP - 1) / DELAY_STEP * DELAY_STEP;
+	answer(x, v);
 }
 
+void
+exchange_next(struct exchange *x)
+{
+	x->state = EXCHANGE_OPEN;
+}
+
+/* Begins up to TURN_ROUNDS of those that wait. */
 static void
-wait_in_queue(struct exchange *x)
+rounds_begin(void)
+{
+	struct queue_item *i;
+
+	for (unsigned n = 0; n < TURN_ROUNDS; n++) {
+		if (!here.role->room() || (i = queue_pop(&here.queue)) == NULL)
+			return;
+		struct exchange *x =
+		    (struct exchange *)((char *)i - offsetof(struct exchange, item));
+		x->state = EXCHANGE_OPEN;
+		if (here.role->hold != NULL && here.role->hold(x))
+			continue;
+		x->state = EXCHANGE_RUNNING;
+		here.role->begin(x);
+	}
+	turn_soon();
+}
+
+void
+exchange_queue(struct exchange *x)
 {
 	struct queue_item *evicted;
+	bool pushed;
 
-	if (queue_push(&here.queue, &x->worker->lane, &x->source, &x->item, &evicted) == -1)
+	if (here.role->at_once && x->worker->lane.ready + 1 >= QUEUE_LANE_MIN)
+		rounds_begin();
+	x->state = EXCHANGE_WAITING;
+	pushed = queue_push(&here.queue, &x->worker->lane, &x->source, &x->item, &evicted) == 0;
+	if (!pushed)
 		answer(x, VERDICT_BUSY);
 	if (evicted != NULL)
 		answer((struct exchange *)((char *)evicted - offsetof(struct exchange, item)),
@@ -219,92 +223,37 @@ wait_in_queue(struct exchange *x)
 }
 
 static void
-schedule(struct exchange *x)
-{
-	uint64_t ms = delay_of(x);
-
-	if (ms == 0)
-		wait_in_queue(x);
-	else if (queue_hold(&x->worker->lane, &x->source, &x->item) == -1)
-		answer(x, VERDICT_BUSY);
-	else
-		deadline_arm(here.loop, &x->delay, ms);
-}
-
-static void
-on_delay(struct deadline *d)
-{
-	struct exchange *x = (struct exchange *)((char *)d - offsetof(struct exchange, delay));
-
-	wait_in_queue(x);
-}
-
-static void
 on_turn(struct deadline *d)
 {
-	struct queue_item *i;
-
 	(void)d;
-	while (here.role->room() && (i = queue_pop(&here.queue)) != NULL) {
-		struct exchange *x =
-		    (struct exchange *)((char *)i - offsetof(struct exchange, item));
-
-		/* Tries sent all at once wait for each other's failures too. */
-		if (delay_of(x) > 0) {
-			schedule(x);
-			continue;
-		}
-		x->state = EXCHANGE_RUNNING;
-		here.role->begin(x);
-	}
+	rounds_begin();
 	answers_send();
 }
 
 /* --- what a worker asks --- */
 
-static bool
-client_sane(const struct addrport *c)
+bool
+exchange_sane(const struct sid *sid, const struct addrport *client)
 {
-	switch (c->a.family) {
-	case ADDR_NONE:
-	case ADDR_V4:
-	case ADDR_V6:
-		return true;
-	default:
-		return false;
-	}
+	return sid->gen != 0 && sid->slot < here.slots &&
+	       (client->a.family == ADDR_NONE || client->a.family == ADDR_V4 ||
+		   client->a.family == ADDR_V6);
 }
 
-bool
-exchange_ask(struct worker *w, const struct msg *m)
+struct exchange *
+exchange_new(struct worker *w, const struct sid *sid, const struct addrport *client)
 {
-	struct wire in = wire_from(m->payload, m->len);
-	struct msg_auth_password a;
-
-	wire_copy(&in, &a, sizeof(a));
-	const uint8_t *user = wire_take(&in, a.user_len);
-	const uint8_t *password = wire_take(&in, a.password_len);
-	if (!wire_done(&in) || a.user_len == 0 || a.password_len == 0 || a.sid.gen == 0 ||
-	    a.sid.slot >= here.slots || !client_sane(&a.client) ||
-	    exchange_find(w, a.sid.slot) != NULL)
-		return false;
-
 	struct exchange *x = calloc(1, sizeof(*x));
+
 	if (x == NULL)
 		child_fail("no memory for an exchange");
 	x->worker = w;
-	x->sid = a.sid;
-	x->client = a.client;
-	x->source = queue_source_of(&a.client.a);
+	x->sid = *sid;
+	x->client = *client;
+	x->source = queue_source_of(&client->a);
 	x->arrived = loop_now(here.loop);
-	x->delay.cb = on_delay;
-	x->user_len = a.user_len;
-	x->password_len = a.password_len;
-	memcpy(x->user, user, a.user_len);
-	memcpy(x->password, password, a.password_len);
-	LIST_INSERT_HEAD(&w->exchanges[a.sid.slot % EXCHANGE_BUCKETS], x, bucket);
-	schedule(x);
-	return true;
+	LIST_INSERT_HEAD(&w->exchanges[sid->slot % EXCHANGE_BUCKETS], x, bucket);
+	return x;
 }
 
 bool
@@ -320,7 +269,7 @@ exchange_abort(struct worker *w, const struct msg *m)
 	if (x->aborted)
 		return false;
 	x->aborted = true;
-	if (x->state == EXCHANGE_WAITING)
+	if (x->state == EXCHANGE_WAITING || x->state == EXCHANGE_OPEN)
 		answer(x, VERDICT_ABORTED);
 	return true;
 }
@@ -331,6 +280,8 @@ exchange_worker_begin(struct worker *w)
 	for (unsigned i = 0; i < EXCHANGE_BUCKETS; i++)
 		LIST_INIT(&w->exchanges[i]);
 	queue_lane_add(&here.queue, &w->lane);
+	if (here.role->worker_begin != NULL)
+		here.role->worker_begin(w);
 }
 
 void
@@ -349,4 +300,6 @@ exchange_worker_end(struct worker *w)
 		}
 	}
 	queue_lane_remove(&here.queue, &w->lane);
+	if (here.role->worker_end != NULL)
+		here.role->worker_end(w);
 }

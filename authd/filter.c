@@ -53,3 +53,22 @@ const struct sandbox pam_sandbox = {
 	.nproc = PAM_PROCESSES,
 	.groups = pam_groups,
 };
+
+/* What libkrb5 does at each context, as strace shows it: its configuration and the replay cache are
+ * looked at, opened, locked and read, and the cache is written. Which files these may be is
+ * Landlock's to say, and the chroot's. */
+static const struct sandbox_rule acceptor_rules[] = {
+	SANDBOX_EVERY_CHILD,
+	ALLOW(openat),
+};
+
+const struct sandbox acceptor_sandbox = {
+	.role = ROLE_ACCEPTOR,
+	.rules = acceptor_rules,
+	.nrules = sizeof(acceptor_rules) / sizeof(acceptor_rules[0]),
+	.default_action = SCMP_ACT_KILL_PROCESS,
+	.landlock_fs = true,
+	.landlock_directory = ".",
+	.landlock_net = true,
+	.nproc = 0,
+};

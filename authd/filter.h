@@ -9,5 +9,6 @@
 
 extern const struct sandbox password_sandbox;
 extern const struct sandbox pam_sandbox;
+extern const struct sandbox acceptor_sandbox;
 
 #endif

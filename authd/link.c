@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "authd/exchange.h"
 #include "common/child.h"
 
 static struct {
@@ -16,15 +15,20 @@ static struct {
 	struct chan master;
 	bool paused;
 	LIST_HEAD(, worker) workers;
-	const struct image
-	    *image; /* acknowledged for the master's sake; authd decides by no rule */
-	void (*users)(int fd);
+	const struct image *image; /* the level of protection is chosen by its rules */
+	const struct check_role *checks;
 } here;
 
 struct chan *
 link_master(void)
 {
 	return &here.master;
+}
+
+const struct image *
+link_image(void)
+{
+	return here.image;
 }
 
 void
@@ -48,7 +52,9 @@ on_worker(struct chan *c, struct msg *m)
 
 	switch (m->type) {
 	case MSG_AUTH_PASSWORD:
-		return exchange_ask(w, m);
+		return here.checks->password != NULL && here.checks->password(w, m);
+	case MSG_AUTH_TOKEN:
+		return here.checks->token != NULL && here.checks->token(w, m);
 	case MSG_AUTH_ABORT:
 		return exchange_abort(w, m);
 	default: /* the table lets a worker send nothing else here */
@@ -105,14 +111,19 @@ on_master(struct chan *c, struct msg *m)
 {
 	switch (m->type) {
 	case MSG_POLICY:
-		return child_policy(c, m, &here.image);
+		if (!child_policy(c, m, &here.image))
+			return false;
+		exchange_room();
+		return true;
 	case MSG_PEER:
 		return worker_add(m);
 	case MSG_USERS:
-		if (here.users == NULL)
+		if (here.checks->users == NULL)
 			return false;
-		here.users(m->fd);
+		here.checks->users(m->fd);
 		return true;
+	case MSG_KEYTAB:
+		return here.checks->keytab != NULL && here.checks->keytab(m);
 	case MSG_STOP:
 		loop_stop(here.loop);
 		return true;
@@ -122,11 +133,11 @@ on_master(struct chan *c, struct msg *m)
 }
 
 void
-link_start(struct loop *l, const struct msg_init *init, void (*users)(int fd))
+link_start(struct loop *l, const struct msg_init *init, const struct check_role *role)
 {
 	here.loop = l;
 	here.role = (enum role)init->role;
-	here.users = users;
+	here.checks = role;
 	LIST_INIT(&here.workers);
 	child_master(&here.master, l, init, on_master);
 }

@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 
+#include "authd/acceptor.h"
 #include "authd/exchange.h"
 #include "authd/filter.h"
 #include "authd/link.h"
@@ -12,29 +13,52 @@
 #include "authd/pool.h"
 #include "common/child.h"
 
+struct role_row {
+	const struct check_role *checks;
+	const struct sandbox *sandbox;
+	int (*init)(struct loop *l, const struct msg_init *init); /* before the sandbox */
+	int (*threads)(void);                                     /* sandbox.threads */
+	void (*stop)(void);                                       /* the end; NULL: nothing */
+};
+
+static const struct role_row rows[] = {
+	{ &password_role, &password_sandbox, password_init, pool_threads, NULL },
+	{ &pam_role, &pam_sandbox, pam_init, NULL, pam_stop },
+	{ &acceptor_role, &acceptor_sandbox, acceptor_init, NULL, NULL },
+};
+
+static const struct role_row *
+row_of(uint32_t role)
+{
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (rows[i].sandbox->role == role)
+			return &rows[i];
+	}
+	return NULL;
+}
+
 int
 main(void)
 {
 	struct msg_init init;
-	struct sandbox sandbox;
 	struct loop *l;
-	bool password;
+	uint32_t roles = 0;
 
-	child_init(ROLES_AUTHD, &init);
-	password = init.role == ROLE_PASSWORD;
-	sandbox = password ? password_sandbox : pam_sandbox;
-	if (password)
-		sandbox.threads = pool_threads;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		roles |= ROLE_BIT(rows[i].sandbox->role);
+	child_init(roles, &init);
+	const struct role_row *row = row_of(init.role);
+	struct sandbox sandbox = *row->sandbox;
+	sandbox.threads = row->threads;
 	if ((l = loop_new()) == NULL)
 		child_fail("the event loop");
-	if ((password ? password_init(l) : pam_init(l, init.pam_service)) == -1)
+	exchange_init(l, link_master(), row->checks, &init);
+	if (row->init(l, &init) == -1)
 		child_fail("the role's own start");
-	if (exchange_init(l, link_master(), password ? &password_role : &pam_role, &init) == -1)
-		child_fail("the throttle's table");
 	child_enter(&sandbox, &init);
-	link_start(l, &init, password ? password_users : NULL);
+	link_start(l, &init, row->checks);
 	int error = loop_run(l);
-	if (!password)
-		pam_stop();
+	if (row->stop != NULL)
+		row->stop();
 	return error == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

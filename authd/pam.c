@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "authd/ask.h"
 #include "authd/pam_helper.h"
 
 /* One exchange with PAM, until it is answered; its helper ends before it, or with it. */
@@ -44,16 +45,16 @@ static struct {
 } here;
 
 int
-pam_init(struct loop *l, const char *service)
+pam_init(struct loop *l, const struct msg_init *init)
 {
-	if (service[0] == '\0') {
+	if (init->pam_service[0] == '\0') {
 		errno = EINVAL;
 		return -1;
 	}
 	here.loop = l;
-	here.service = service;
+	here.service = init->pam_service;
 	LIST_INIT(&here.running);
-	return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	return ask_init(l) == -1 ? -1 : prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 
 static bool
@@ -249,4 +250,11 @@ pam_begin(struct exchange *x)
 	deadline_arm(here.loop, &c->tick, PAM_TICK);
 }
 
-const struct check_role pam_role = { .room = pam_room, .begin = pam_begin };
+const struct check_role pam_role = {
+	.method = METHOD_PASSWORD,
+	.room = pam_room,
+	.hold = ask_hold,
+	.begin = pam_begin,
+	.checked = ask_checked,
+	.password = ask_password,
+};

@@ -13,8 +13,8 @@
 
 extern const struct check_role pam_role;
 
-/* 0, or -1 with errno. The service's name must stay where it is. */
-int pam_init(struct loop *l, const char *service);
+/* 0, or -1 with errno. INIT must stay where it is. */
+int pam_init(struct loop *l, const struct msg_init *init);
 /* The end of this process: kills the helpers and what they have started. */
 void pam_stop(void);
 

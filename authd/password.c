@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "authd/ask.h"
 #include "authd/link.h"
 #include "authd/pool.h"
 #include "common/users.h"
@@ -186,16 +187,15 @@ password_begin(struct exchange *x)
 	pool_submit(j);
 }
 
-const struct check_role password_role = { .room = password_room, .begin = password_begin };
-
 int
-password_init(struct loop *l)
+password_init(struct loop *l, const struct msg_init *init)
 {
 	struct crypt_data *d = calloc(1, sizeof(*d));
 	char setting[CRYPT_GENSALT_OUTPUT_SIZE];
 	int error = -1;
 
-	if (d != NULL && crypt_gensalt_rn("$y$", 0, NULL, 0, setting, sizeof(setting)) != NULL &&
+	(void)init;
+	if (ask_init(l) == 0 && d != NULL && crypt_gensalt_rn("$y$", 0, NULL, 0, setting, sizeof(setting)) != NULL &&
 	    crypt_r("", setting, d) != NULL && d->output[0] != '*') {
 		strlcpy(here.default_dummy, d->output, sizeof(here.default_dummy));
 		error = pool_init(l, on_hashed);
@@ -205,7 +205,7 @@ password_init(struct loop *l)
 	return error;
 }
 
-void
+static void
 password_users(int fd)
 {
 	struct msg_users_ack ack = { 0 };
@@ -231,3 +231,13 @@ password_users(int fd)
 	(void)chan_send(link_master(), MSG_USERS_ACK, &ack, sizeof(ack), -1);
 	exchange_room();
 }
+
+const struct check_role password_role = {
+	.method = METHOD_PASSWORD,
+	.room = password_room,
+	.hold = ask_hold,
+	.begin = password_begin,
+	.checked = ask_checked,
+	.password = ask_password,
+	.users = password_users,
+};

@@ -10,8 +10,6 @@
 extern const struct check_role password_role;
 
 /* Before the sandbox. 0, or -1 with errno. */
-int password_init(struct loop *l);
-/* MSG_USERS: the file as it is now; answered with USERS_ACK. */
-void password_users(int fd);
+int password_init(struct loop *l, const struct msg_init *init);
 
 #endif

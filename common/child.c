@@ -66,7 +66,9 @@ init_sound(const struct msg_init *init, uint32_t roles)
 			return false;
 	return memcmp(init->zero, zero, sizeof(zero)) == 0 &&
 	       memchr(init->chroot, '\0', sizeof(init->chroot)) != NULL &&
-	       memchr(init->pam_service, '\0', sizeof(init->pam_service)) != NULL;
+	       memchr(init->pam_service, '\0', sizeof(init->pam_service)) != NULL &&
+	       memchr(init->directory, '\0', sizeof(init->directory)) != NULL &&
+	       (init->directory[0] == '/') == (init->role == ROLE_ACCEPTOR);
 }
 
 void

@@ -60,46 +60,17 @@ role_name(enum role r)
 	return r < ROLE_COUNT ? names[r] : "?";
 }
 
-const char *
-reason_name(enum reason r)
-{
-	static const char *const names[] = {
-#define X(id, text, help) text,
-		REASONS(X)
-#undef X
-	};
-	return r < REASON_COUNT ? names[r] : "?";
-}
+/* const char *NAME_name(enum TYPE x): the words of a table. */
+#define WORD(id, text, ...) text,
+#define NAMES_OF(function, type, table, count)                      \
+	const char *function(enum type x)                           \
+	{                                                           \
+		static const char *const names[] = { table(WORD) }; \
+                                                                    \
+		return x < (count) ? names[x] : "?";                \
+	}
 
-const char *
-drop_name(enum drop d)
-{
-	static const char *const names[] = {
-#define X(id, text, help) text,
-		DROPS(X)
-#undef X
-	};
-	return d < DROP_COUNT ? names[d] : "?";
-}
-
-const char *
-verdict_name(enum verdict_code v)
-{
-	static const char *const names[] = {
-#define X(id, text, help) text,
-		VERDICTS(X)
-#undef X
-	};
-	return v < VERDICT_COUNT ? names[v] : "?";
-}
-
-const char *
-layer_name(enum layer l)
-{
-	static const char *const names[] = {
-#define X(id, text) text,
-		LAYERS(X)
-#undef X
-	};
-	return l < LAYER_COUNT ? names[l] : "?";
-}
+NAMES_OF(reason_name, reason, REASONS, REASON_COUNT)
+NAMES_OF(drop_name, drop, DROPS, DROP_COUNT)
+NAMES_OF(verdict_name, verdict_code, VERDICTS, VERDICT_COUNT)
+NAMES_OF(layer_name, layer, LAYERS, LAYER_COUNT)

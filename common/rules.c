@@ -370,6 +370,36 @@ rules_via(const struct image *img, uint32_t rule)
 	return r != NULL && r->upstreams.n > 0;
 }
 
+/* A pass rule does not end the walk even where all its criteria are met: it may yet not pass a
+ * special address. */
+bool
+rules_wants_confidentiality(const struct image *img, const struct addr *source, const uint8_t *user,
+    size_t user_len, const uint8_t *groups, size_t groups_len)
+{
+	struct query q = { .known = KNOW_METHOD | KNOW_USER,
+		.method = METHOD_GSSAPI,
+		.source = *source,
+		.user = user,
+		.user_len = user_len,
+		.groups = groups,
+		.groups_len = groups_len };
+	const struct image_rule *r = image_at(img, img->rules);
+
+	if (source->family != ADDR_NONE)
+		q.known |= KNOW_SOURCE;
+	struct facts f = facts_of(img, &q);
+	for (uint32_t i = 0; i < img->rules.n; i++) {
+		enum answer a = match_rule(&f, &r[i]);
+
+		if (a == YES && r[i].action == RULE_BLOCK)
+			return false;
+		if (a != NO && r[i].action == RULE_PASS &&
+		    r[i].protection == PROTECTION_CONFIDENTIALITY)
+			return true;
+	}
+	return false;
+}
+
 const struct image_rule *
 rules_rule(const struct image *img, uint32_t rule)
 {

@@ -70,6 +70,11 @@ enum rules_answer rules_eval(const struct image *img, const struct query *q, uin
  * prefer` with which some pass rule could still match. METHOD_COUNT: none (X'FF'). */
 enum method rules_method(const struct image *img, const struct addr *source, uint32_t offered);
 
+/* Could any pass rule that a GSSAPI client from this source, as this user, may come to demand
+ * confidentiality? A block rule that certainly matches ends what it may come to. */
+bool rules_wants_confidentiality(const struct image *img, const struct addr *source,
+    const uint8_t *user, size_t user_len, const uint8_t *groups, size_t groups_len);
+
 const struct image_rule *rules_rule(const struct image *img, uint32_t rule);
 
 /* Is it one with `via`? */

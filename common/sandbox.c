@@ -4,6 +4,7 @@
  * trusts.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <stddef.h>
@@ -37,7 +38,14 @@ struct landlock_port_attr {
 	uint64_t allowed;
 	uint64_t port;
 };
+struct landlock_path_attr {
+	uint64_t allowed;
+	int32_t parent;
+} __attribute__((packed));
 #define LL_VERSION     1u /* flag of landlock_create_ruleset */
+#define LL_RULE_PATH   1
+#define LL_FS_WRITE    (1ull << 1)
+#define LL_FS_READ     (1ull << 2)
 #define LL_RULE_PORT   2
 #define LL_NET_BIND    (1ull << 0)
 #define LL_NET_CONNECT (1ull << 1)
@@ -191,6 +199,20 @@ landlock_port_zero(int ruleset)
 }
 
 static int
+landlock_files_below(int ruleset, const char *directory)
+{
+	struct landlock_path_attr path = { .allowed = LL_FS_READ | LL_FS_WRITE };
+	int result;
+
+	path.parent = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (path.parent == -1)
+		return -1;
+	result = (int)syscall(__NR_landlock_add_rule, ruleset, LL_RULE_PATH, &path, 0);
+	fd_drop(path.parent);
+	return result;
+}
+
+static int
 landlock_restrict(const struct entry *e, const struct landlock_attr *attr)
 {
 	int ruleset, result = -1;
@@ -198,8 +220,10 @@ landlock_restrict(const struct entry *e, const struct landlock_attr *attr)
 	ruleset = (int)syscall(__NR_landlock_create_ruleset, attr, sizeof(*attr), 0);
 	if (ruleset == -1)
 		return -1;
-	if ((attr->net & LL_NET_BIND) == 0 || !e->s->landlock_bind ||
-	    landlock_port_zero(ruleset) == 0)
+	if ((attr->fs == 0 || e->s->landlock_directory == NULL ||
+		landlock_files_below(ruleset, e->s->landlock_directory) == 0) &&
+	    ((attr->net & LL_NET_BIND) == 0 || !e->s->landlock_bind ||
+		landlock_port_zero(ruleset) == 0))
 		result = (int)syscall(__NR_landlock_restrict_self, ruleset, 0);
 	fd_drop(ruleset);
 	return result;

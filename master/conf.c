@@ -16,6 +16,7 @@
 
 #define MEMORY_BLOCK (64u * 1024) /* octets taken from the heap at a time */
 #define SHOW_MAX     60u          /* octets of a token that a message repeats */
+#define KRB5_CONF    "/etc/krb5.conf"
 
 struct conf_memory {
 	struct conf_memory *next;
@@ -201,6 +202,7 @@ conf_begin(struct conf_parse *ps)
 	STAILQ_INIT(&c->rules);
 	STAILQ_INIT(&c->upstreams);
 	STAILQ_INIT(&c->egress.addrs);
+	STAILQ_INIT(&c->gssapi.services);
 	c->limit_associations = 1000;
 	c->limit_targets = 256;
 	c->udp_fragments = true;
@@ -242,11 +244,16 @@ conf_defaults(struct conf_parse *ps)
 	if (c->limit_sessions == 0)
 		c->limit_sessions = 20000;
 	if (c->prefer_n == 0) {
+		c->prefer[c->prefer_n++] = METHOD_GSSAPI;
 		c->prefer[c->prefer_n++] = METHOD_PASSWORD;
 		c->prefer[c->prefer_n++] = METHOD_NONE;
 	}
 	if (c->run_directory == NULL)
 		default_run_directory(ps);
+	if (c->krb5_conf == NULL) {
+		c->krb5_conf = conf_sprintf(ps, "%s", KRB5_CONF);
+		c->krb5_conf_where = ps->end;
+	}
 	if (STAILQ_EMPTY(&c->logs)) {
 		conf_log_begin(ps, &ps->end, LOGTO_SYSLOG, NULL);
 		conf_log_end(ps);

@@ -89,6 +89,7 @@ struct conf_rule {
 	struct conf_timeouts timeouts;
 	struct conf_egress egress;
 	struct conf_port_list bind_ports; /* `bind port`: instead of `bind ports` */
+	enum protection protection;
 	struct conf_upstream *via[VIA_MAX]; /* in the order of trying */
 	unsigned nvia;
 };
@@ -146,6 +147,14 @@ struct conf_process { /* `process ROLE [uid NAME|NUMBER] [chroot "DIR"]` */
 	char *chroot; /* NULL: the default */
 };
 
+/* `auth gssapi keytab "FILE" [service WORDS] [allow WORDS] [names local|principal]` */
+struct conf_gssapi {
+	char *keytab; /* NULL: no such statement */
+	struct conf_where where;
+	uint8_t flags;             /* GSSAPI_ bits */
+	struct conf_strs services; /* none: any that the keytab has */
+};
+
 struct conf_server {
 	STAILQ_ENTRY(conf_server) entry;
 	struct addrport ap;
@@ -163,7 +172,10 @@ struct conf {
 	char *users_file;  /* auth password file */
 	char *pam_service; /* auth password pam */
 	struct conf_where auth_where;
-	uint8_t prefer[METHOD_COUNT], prefer_n;
+	struct conf_gssapi gssapi;
+	char *krb5_conf; /* `kerberos config`; default filled in */
+	struct conf_where krb5_conf_where;
+	uint8_t prefer[METHOD_COUNT], prefer_n; /* default filled in */
 	STAILQ_HEAD(, conf_group) groups;
 	STAILQ_HEAD(, conf_log) logs;  /* empty in the file: syslog, daemon, logfmt is filled in */
 	uint32_t log_update;           /* ms; 0: none */

@@ -42,29 +42,28 @@ static void confyyerror(const CONFYYLTYPE *w, struct conf_parse *ps, const char 
 %token <item> TABLE_NAME "<table>"
 %token NL "the end of the line"
 %token BREAK "a line break"
-%token <item> ADVERTISE "advertise" ALLOW "allow" ANY "any" ASSOCIATION "association"
+%token <item> ACCEPTOR "acceptor" ADVERTISE "advertise" ALLOW "allow" ANY "any" ASSOCIATION "association"
 %token <item> ASSOCIATIONS "associations" AUTH "auth" BIND "bind" BLOCK "block" CHROOT "chroot"
+%token <item> CONFIDENTIALITY "confidentiality" CONFIG "config"
 %token <item> CONNECT "connect" CONNECTED "connected" DENY "deny" DEVICE "device" DIRECTORY "directory"
 %token <item> DROP "drop" EGRESS "egress" FACILITY "facility" FILE "file" FORMAT "format"
-%token <item> FRAGMENTS "fragments" FREEBIND "freebind" FROM "from" GROUP "group"
+%token <item> FRAGMENTS "fragments" FREEBIND "freebind" FROM "from" GROUP "group" GSSAPI "gssapi"
 %token <item> HALF_CLOSED "half-closed" HANDSHAKE "handshake" IDLE "idle" INCLUDE "include"
-%token <item> JSON "json" LIMIT "limit" LISTEN "listen" LOG "log" LOGFMT "logfmt" MARK "mark" NAT64 "nat64"
+%token <item> INTEGRITY "integrity" JSON "json" KERBEROS "kerberos" KEYTAB "keytab"
+%token <item> LIMIT "limit" LISTEN "listen" LOG "log" LOGFMT "logfmt" MARK "mark" NAMES "names" NAT64 "nat64"
 %token <item> NONE "none" OFF "off" ON "on" OVERFLOW "overflow" PAM "pam" PASS "pass"
 %token <item> PASSWORD "password" PER "per" PORT "port" PORTS "ports" PREFER "prefer"
-%token <item> PROCESS "process" REFUSE "refuse" REPLIES "replies" REQUIRE "require"
-%token <item> RESOLVER "resolver" ROUND_ROBIN "round-robin" RUN "run" SANDBOX "sandbox" SESSIONS "sessions"
+%token <item> PROCESS "process" PROTECTION "protection" REFUSE "refuse" REPLIES "replies" REQUIRE "require"
+%token <item> RESOLVER "resolver" ROUND_ROBIN "round-robin" RUN "run" SANDBOX "sandbox" SERVICE "service" SESSIONS "sessions"
 %token <item> SOCKET "socket" SOCKS4 "socks4" SOURCE_HASH "source-hash" STDERR "stderr" SYSLOG "syslog" TABLE "table"
 %token <item> TARGETS "targets" TIMEOUT "timeout" TO "to" TRY "try" UDP "udp" UID "uid"
 %token <item> UPDATE "update" USER "user"
 %token <item> WORKER "worker" WORKERS "workers"
 %token <item> CCACHE "ccache" INITIATOR "initiator" PRINCIPAL "principal" SOCKS5 "socks5" UPSTREAM "upstream" VIA "via"
-%token <item> CONFIDENTIALITY "confidentiality" GSSAPI "gssapi" INTEGRITY "integrity" KEYTAB "keytab"
-%token <item> PROTECTION "protection" SERVICE "service"
 
-%type <item> name role layer address target server command method timeout_word
+%type <item> name role layer address target server command method timeout_word protection
 %type <list> names words word_items address_list address_items targets target_items
 %type <list> servers server_items commands command_items methods method_items prefixes
-%type <item> upstream_level
 %type <number> freebind mode on_off allow_deny pick
 %type <item> opt_port
 
@@ -104,7 +103,10 @@ statement
 	| RESOLVER servers		{ conf_set_resolver(ps, &@1, $2); }
 	| AUTH PASSWORD FILE name	{ conf_set_auth_file(ps, &@1, $4); }
 	| AUTH PASSWORD PAM name	{ conf_set_auth_pam(ps, &@1, $4); }
+	| AUTH GSSAPI KEYTAB name	{ conf_gssapi_begin(ps, &@1, $4); }
+	  gssapi_options
 	| AUTH PREFER methods		{ conf_set_prefer(ps, &@1, $3); }
+	| KERBEROS CONFIG name		{ conf_set_kerberos_config(ps, &@1, $3); }
 	| GROUP name words		{ conf_set_group(ps, &@1, $2, $3); }
 	| LOG log_kind log_options	{ conf_log_end(ps); }
 	| LOG UPDATE name		{ conf_log_update(ps, &@1, $3); }
@@ -228,7 +230,8 @@ command_items
 	| command_items error
 	;
 
-method	: PASSWORD
+method	: GSSAPI
+	| PASSWORD
 	| NONE
 	;
 methods	: method			{ $$ = conf_list(ps, $1); }
@@ -265,11 +268,22 @@ allow_deny
 	| DENY				{ $$ = 0; }
 	;
 
+gssapi_options
+	: %empty
+	| gssapi_options gssapi_option
+	;
+gssapi_option
+	: SERVICE words			{ conf_gssapi_service(ps, $1, $2); }
+	| ALLOW words			{ conf_gssapi_allow(ps, $2); }
+	| NAMES name			{ conf_gssapi_names(ps, $1, $2); }
+	;
+
 role	: WORKER
 	| RESOLVER
 	| PASSWORD
 	| PAM
 	| INITIATOR
+	| ACCEPTOR
 	;
 process_begin
 	: role				{ conf_process_begin(ps, &@1, $1); }
@@ -296,16 +310,11 @@ upstream_options
 	;
 upstream_option
 	: SERVICE name			{ conf_upstream_option(ps, $1, $2); }
-	| PROTECTION upstream_level	{ conf_upstream_option(ps, $1, $2); }
+	| PROTECTION protection	{ conf_upstream_option(ps, $1, $2); }
 	| KEYTAB name			{ conf_upstream_option(ps, $1, $2); }
 	| PRINCIPAL name		{ conf_upstream_option(ps, $1, $2); }
 	| CCACHE name			{ conf_upstream_option(ps, $1, $2); }
 	;
-upstream_level
-	: INTEGRITY
-	| CONFIDENTIALITY
-	;
-
 log_kind: SYSLOG			{ conf_log_begin(ps, &@1, LOGTO_SYSLOG, NULL); }
 	| FILE name			{ conf_log_begin(ps, &@1, LOGTO_FILE, $2); }
 	| STDERR			{ conf_log_begin(ps, &@1, LOGTO_STDERR, NULL); }
@@ -416,6 +425,10 @@ criterion
 		if (conf_rule_criterion(ps, GIVEN_AUTH, $1))
 			conf_rule_methods(ps, $2);
 	}
+	| PROTECTION protection {
+		if (conf_rule_criterion(ps, GIVEN_PROTECTION, $1))
+			conf_rule_protection(ps, $2);
+	}
 	| EGRESS FROM names pick {
 		if (conf_rule_criterion(ps, GIVEN_EGRESS_FROM, $1))
 			conf_set_egress_from(
@@ -435,6 +448,10 @@ criterion
 		if (conf_rule_criterion(ps, GIVEN_VIA, $1))
 			STAILQ_CONCAT(&ps->rule->via, $2);
 	}
+	;
+protection
+	: INTEGRITY
+	| CONFIDENTIALITY
 	;
 
 %%

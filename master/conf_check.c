@@ -35,6 +35,31 @@ check_users_file(struct conf_parse *ps)
 	close(fd);
 }
 
+#define SAY_WHO (METHOD_BIT(METHOD_PASSWORD) | METHOD_BIT(METHOD_GSSAPI))
+
+/* The methods that say who a client is and that are configured; any may be, where the statement of
+ * one had an error. */
+static unsigned
+have(const struct conf_parse *ps)
+{
+	const struct conf *c = ps->conf;
+
+	if (ps->spoiled & SPOILED_AUTH)
+		return SAY_WHO;
+	return (c->users_file != NULL || c->pam_service != NULL ? METHOD_BIT(METHOD_PASSWORD) : 0) |
+	       (c->gssapi.keytab != NULL ? METHOD_BIT(METHOD_GSSAPI) : 0);
+}
+
+static unsigned
+preferred(const struct conf_parse *ps)
+{
+	unsigned bits = ps->spoiled & SPOILED_AUTH ? SAY_WHO : 0;
+
+	for (unsigned i = 0; i < ps->conf->prefer_n; i++)
+		bits |= METHOD_BIT(ps->conf->prefer[i]);
+	return bits;
+}
+
 static void
 check_auth(struct conf_parse *ps)
 {
@@ -56,46 +81,87 @@ check_auth(struct conf_parse *ps)
 		}
 	}
 	for (unsigned i = 0; i < c->prefer_n; i++)
-		usable = usable || c->prefer[i] == METHOD_NONE || c->users_file != NULL ||
-			 c->pam_service != NULL || (ps->spoiled & SPOILED_AUTH) != 0;
+		usable =
+		    usable || c->prefer[i] == METHOD_NONE || (have(ps) & METHOD_BIT(c->prefer[i]));
 	if (!usable)
 		conf_error(ps, &ps->once[ONCE_AUTH_PREFER],
-		    "auth prefer has no method that is configured, expected an auth password statement, or none in the list");
+		    "auth prefer has no method that is configured, expected an auth password or auth gssapi statement, or none in the list");
 	check_users_file(ps);
+}
+
+#define STATEMENTS "a statement auth password file, auth password pam or auth gssapi keytab"
+
+/* Encapsulation is agreed by GSSAPI alone. In a block rule `protection` would block what is
+ * protected and let through what is not. */
+static void
+check_rule_protection(struct conf_parse *ps, const struct conf_rule *r)
+{
+	if (r->action == RULE_BLOCK)
+		conf_error(ps, &r->where,
+		    "protection stands in a block rule, which would block the sessions that are protected, expected it in a pass rule");
+	else if (r->methods != 0 && !(r->methods & METHOD_BIT(METHOD_GSSAPI)))
+		conf_error(ps, &r->where,
+		    "protection stands beside auth %s, which protects nothing, expected auth gssapi",
+		    r->methods & METHOD_BIT(METHOD_PASSWORD) ? "password" : "none");
+	else if (!(have(ps) & METHOD_BIT(METHOD_GSSAPI)))
+		conf_error(ps, &r->where,
+		    "the rule asks for protection and auth gssapi is not configured, expected a statement auth gssapi keytab");
+	else if (!(preferred(ps) & METHOD_BIT(METHOD_GSSAPI)))
+		conf_error(ps, &r->where,
+		    "the rule can never match: auth prefer leaves out gssapi, expected gssapi in auth prefer");
+}
+
+/* A rule that authentication must come before, and that auth prefer leaves no method for. */
+static void
+check_rule_preferred(struct conf_parse *ps, const struct conf_rule *r, bool names)
+{
+	bool any = r->methods == 0 || (r->methods & METHOD_BIT(METHOD_NONE));
+	unsigned wanted = any ? have(ps) : r->methods & have(ps);
+	bool both = wanted == SAY_WHO;
+
+	if (wanted & preferred(ps))
+		return;
+	if (names || !any || (r->methods == 0 && r->action == RULE_PASS))
+		conf_error(ps, &r->where,
+		    "the rule can never match: auth prefer leaves out %s, expected %s in auth prefer",
+		    both                                  ? "gssapi and password"
+		    : wanted == METHOD_BIT(METHOD_GSSAPI) ? "gssapi"
+							  : "password",
+		    both                                  ? "one of them"
+		    : wanted == METHOD_BIT(METHOD_GSSAPI) ? "gssapi"
+							  : "password");
 }
 
 /* A rule that asks for a user, or for a method, that no session can have. */
 static void
 check_rule_auth(struct conf_parse *ps, const struct conf_rule *r)
 {
-	const struct conf *c = ps->conf;
-	bool have =
-	    c->users_file != NULL || c->pam_service != NULL || (ps->spoiled & SPOILED_AUTH) != 0;
 	bool names = !STAILQ_EMPTY(&r->users) || !STAILQ_EMPTY(&r->groups);
-	bool preferred = (ps->spoiled & SPOILED_AUTH) != 0;
+	unsigned missing = r->methods & SAY_WHO & ~have(ps);
 
-	for (unsigned i = 0; i < c->prefer_n; i++)
-		preferred = preferred || c->prefer[i] == METHOD_PASSWORD;
 	if (r->broken) /* the auth may be what was not read */
 		return;
 	/* `auth none` is met by any session, so that only rules without it are left to judge below.
 	 */
 	if (names && r->methods == METHOD_BIT(METHOD_NONE))
 		conf_error(ps, &r->where,
-		    "the rule can never match: auth none asks for no user, expected auth password, or no user and group");
-	else if (!have && (r->methods & METHOD_BIT(METHOD_PASSWORD)))
+		    "the rule can never match: auth none asks for no user, expected auth password or auth gssapi, or no user and group");
+	else if (missing & METHOD_BIT(METHOD_PASSWORD))
 		conf_error(ps, &r->where,
 		    "the rule asks for auth password and no such method is configured, expected a statement auth password file or auth password pam");
-	else if (!have && names)
+	else if (missing & METHOD_BIT(METHOD_GSSAPI))
 		conf_error(ps, &r->where,
-		    "the rule asks for a user or group and no method is configured, expected a statement auth password file or auth password pam");
-	else if (!have && r->action == RULE_PASS && r->methods == 0)
+		    "the rule asks for auth gssapi and no such method is configured, expected a statement auth gssapi keytab");
+	else if (r->protection != PROTECTION_ANY)
+		check_rule_protection(ps, r);
+	else if (have(ps) == 0 && names)
 		conf_error(ps, &r->where,
-		    "the rule can never match: it passes authenticated sessions and no method is configured, expected auth none on it or a statement auth password file or auth password pam");
-	else if (!preferred && (names || r->methods == METHOD_BIT(METHOD_PASSWORD) ||
-				   (r->methods == 0 && r->action == RULE_PASS)))
+		    "the rule asks for a user or group and no method is configured, expected " STATEMENTS);
+	else if (have(ps) == 0 && r->action == RULE_PASS && r->methods == 0)
 		conf_error(ps, &r->where,
-		    "the rule can never match: auth prefer leaves out password, expected password in auth prefer");
+		    "the rule can never match: it passes authenticated sessions and no method is configured, expected auth none on it or " STATEMENTS);
+	else if (have(ps) != 0)
+		check_rule_preferred(ps, r, names);
 }
 
 /* `bind port` says where the listeners of BIND sessions are that the rule lets pass. */

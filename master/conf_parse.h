@@ -81,6 +81,7 @@ enum conf_criterion {
 	GIVEN_EGRESS_MARK,
 	GIVEN_BIND_PORT,
 	GIVEN_VIA,
+	GIVEN_PROTECTION,
 };
 
 /* Statements that may stand once. */
@@ -94,6 +95,10 @@ enum conf_once {
 	ONCE_AUTH_FILE,
 	ONCE_AUTH_PAM,
 	ONCE_AUTH_PREFER,
+	ONCE_AUTH_GSSAPI,
+	ONCE_GSSAPI_SERVICE,
+	ONCE_GSSAPI_NAMES,
+	ONCE_KERBEROS_CONFIG,
 	ONCE_LOG_UPDATE,
 	ONCE_LOG_OVERFLOW,
 	ONCE_SESSIONS,
@@ -175,6 +180,8 @@ void conf_warn(struct conf_parse *ps, const struct conf_where *w, const char *fm
     __attribute__((format(printf, 3, 4)));
 /* Is b what a person may have meant by a: one letter more, less, other, or two swapped? */
 bool conf_near(const char *a, const char *b);
+/* The method that a word of the grammar means. */
+enum method conf_method(const struct conf_item *word);
 /* The text of an item for a message: quoted, escaped, cut short. */
 const char *conf_show(struct conf_parse *ps, const struct conf_item *it);
 
@@ -264,6 +271,18 @@ void conf_set_udp_replies(struct conf_parse *ps, const struct conf_where *w, boo
 void conf_set_udp_fragments(struct conf_parse *ps, const struct conf_where *w, bool on);
 void conf_set_socks4(struct conf_parse *ps, const struct conf_where *w, bool allow);
 
+/* --- conf_gssapi.c --- */
+
+void conf_gssapi_begin(
+    struct conf_parse *ps, const struct conf_where *w, const struct conf_item *keytab);
+void conf_gssapi_service(
+    struct conf_parse *ps, const struct conf_item *word, struct conf_items *names);
+void conf_gssapi_allow(struct conf_parse *ps, struct conf_items *what);
+void conf_gssapi_names(
+    struct conf_parse *ps, const struct conf_item *word, const struct conf_item *which);
+void conf_set_kerberos_config(
+    struct conf_parse *ps, const struct conf_where *w, const struct conf_item *path);
+
 /* --- conf_log.c --- */
 
 void conf_log_begin(struct conf_parse *ps, const struct conf_where *w, enum conf_log_kind kind,
@@ -325,6 +344,7 @@ bool conf_rule_criterion(
 void conf_rule_commands(struct conf_parse *ps, struct conf_items *l);
 void conf_rule_ports(struct conf_parse *ps, struct conf_items *l, struct conf_port_list *out);
 void conf_rule_methods(struct conf_parse *ps, struct conf_items *l);
+void conf_rule_protection(struct conf_parse *ps, const struct conf_item *word);
 void conf_rule_end(struct conf_parse *ps);
 /* After a syntax error: what was read of the rule is still checked. */
 void conf_rule_abandon(struct conf_parse *ps);

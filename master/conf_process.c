@@ -27,6 +27,8 @@ role_of(const struct conf_item *word)
 		return ROLE_PASSWORD;
 	case T_INITIATOR:
 		return ROLE_INITIATOR;
+	case T_ACCEPTOR:
+		return ROLE_ACCEPTOR;
 	default:
 		return ROLE_PAM;
 	}
@@ -96,7 +98,7 @@ conf_process_chroot(struct conf_parse *ps, const struct conf_item *path)
 	else if ((s = conf_path(ps, path, "a chroot", PATH_MAX_MSG - 1)) != NULL &&
 		 s[strspn(s, "/.")] == '\0')
 		conf_error(ps, &path->where,
-		    "chroot %s is no other place, expected an empty directory",
+		    "chroot %s is no other place, expected a directory of its own",
 		    conf_show(ps, path));
 	else if (s != NULL)
 		p->chroot = conf_copy(ps, s, strlen(s));

@@ -86,13 +86,20 @@ conf_rule_methods(struct conf_parse *ps, struct conf_items *l)
 	const struct conf_item *it;
 
 	STAILQ_FOREACH (it, l, entry) {
-		unsigned bit = METHOD_BIT(it->token == T_PASSWORD ? METHOD_PASSWORD : METHOD_NONE);
+		unsigned bit = METHOD_BIT(conf_method(it));
 
 		if (r->methods & bit)
 			conf_error(ps, &it->where,
 			    "auth %s stands twice in a rule, expected it once", it->s);
 		r->methods |= (uint8_t)bit;
 	}
+}
+
+void
+conf_rule_protection(struct conf_parse *ps, const struct conf_item *word)
+{
+	ps->rule->rule->protection =
+	    word->token == T_INTEGRITY ? PROTECTION_INTEGRITY : PROTECTION_CONFIDENTIALITY;
 }
 
 void

@@ -220,6 +220,14 @@ conf_set_auth_pam(
 		    conf_show(ps, service));
 }
 
+enum method
+conf_method(const struct conf_item *word)
+{
+	return word->token == T_GSSAPI     ? METHOD_GSSAPI
+	       : word->token == T_PASSWORD ? METHOD_PASSWORD
+					   : METHOD_NONE;
+}
+
 void
 conf_set_prefer(struct conf_parse *ps, const struct conf_where *w, struct conf_items *methods)
 {
@@ -230,7 +238,7 @@ conf_set_prefer(struct conf_parse *ps, const struct conf_where *w, struct conf_i
 	if (!conf_once(ps, ONCE_AUTH_PREFER, w, "auth prefer"))
 		return;
 	STAILQ_FOREACH (it, methods, entry) {
-		enum method m = it->token == T_PASSWORD ? METHOD_PASSWORD : METHOD_NONE;
+		enum method m = conf_method(it);
 
 		if (seen & METHOD_BIT(m)) {
 			conf_error(ps, &it->where,

@@ -10,6 +10,7 @@ static const struct {
 	int token;
 	bool begins; /* a statement */
 } words[] = {
+	{ "acceptor", T_ACCEPTOR, false },
 	{ "advertise", T_ADVERTISE, false },
 	{ "allow", T_ALLOW, false },
 	{ "any", T_ANY, false },
@@ -21,6 +22,7 @@ static const struct {
 	{ "ccache", T_CCACHE, false },
 	{ "chroot", T_CHROOT, false },
 	{ "confidentiality", T_CONFIDENTIALITY, false },
+	{ "config", T_CONFIG, false },
 	{ "connect", T_CONNECT, false },
 	{ "connected", T_CONNECTED, false },
 	{ "deny", T_DENY, false },
@@ -43,12 +45,14 @@ static const struct {
 	{ "initiator", T_INITIATOR, false },
 	{ "integrity", T_INTEGRITY, false },
 	{ "json", T_JSON, false },
+	{ "kerberos", T_KERBEROS, true },
 	{ "keytab", T_KEYTAB, false },
 	{ "limit", T_LIMIT, true },
 	{ "listen", T_LISTEN, true },
 	{ "log", T_LOG, true },
 	{ "logfmt", T_LOGFMT, false },
 	{ "mark", T_MARK, false },
+	{ "names", T_NAMES, false },
 	{ "nat64", T_NAT64, true },
 	{ "none", T_NONE, false },
 	{ "off", T_OFF, false },
@@ -97,7 +101,7 @@ static const struct {
 
 /* Words of the language as a whole whose features this version does not have. Those that the
  * grammar knows already are refused all the same while they stand here. */
-static const char *const later[] = { "acceptor", "bandwidth", "guard", "quota", "quotas", "rate",
+static const char *const later[] = { "bandwidth", "guard", "quota", "quotas", "rate",
 	"socks4a", "strict" };
 
 bool

@@ -320,6 +320,7 @@ put_rules(struct blob *b, const struct conf *c)
 			.log = r->log,
 			.commands = r->commands,
 			.methods = r->methods,
+			.protection = (uint8_t)r->protection,
 			.from = r->from != NULL ? r->from->index : RULE_ANY,
 			.to = rule_to(r, &extra),
 			.to_names = put_names(b, &r->to_names),
@@ -493,7 +494,10 @@ put_settings(struct image *img, const struct conf *c, unsigned workers)
 	img->methods = METHOD_BIT(METHOD_NONE);
 	if (c->users_file != NULL || c->pam_service != NULL)
 		img->methods |= METHOD_BIT(METHOD_PASSWORD);
-	const uint8_t fallback[] = { METHOD_PASSWORD, METHOD_NONE };
+	if (c->gssapi.keytab != NULL)
+		img->methods |= METHOD_BIT(METHOD_GSSAPI);
+	img->gssapi = c->gssapi.flags;
+	const uint8_t fallback[] = { METHOD_GSSAPI, METHOD_PASSWORD, METHOD_NONE };
 	const uint8_t *prefer = c->prefer_n > 0 ? c->prefer : fallback;
 	img->prefer_n = c->prefer_n > 0 ? c->prefer_n : sizeof(fallback);
 	if (img->prefer_n > METHOD_COUNT)
@@ -535,6 +539,7 @@ image_build(const struct conf *c, const struct image_inputs *in, uint32_t versio
 	img.egress = put_egress(&b, &c->egress);
 	img.bind_advertise = put_advertise(&b, &c->bind_advertise);
 	img.udp_advertise = put_advertise(&b, &c->udp_advertise);
+	img.gssapi_services = put_strs(&b, &c->gssapi.services);
 	if (b.error != 0)
 		goto fail;
 	img.size = (uint32_t)b.len;

@@ -1,4 +1,5 @@
 """A master and workers for an authd alone: speaks the messages of common/msg.h, whose numbers are read from there."""
+import fcntl
 import os
 import re
 import select
@@ -142,10 +143,14 @@ class Peer:
 class Authd:
     """An authd of its own, with no gateway around it; this end is its master."""
 
-    def __init__(self, role="PASSWORD", service="", layers=None, workers=2, wrapper=(), sndbuf=None, uid=61234):
+    def __init__(self, role="PASSWORD", service="", layers=None, workers=2, wrapper=(), sndbuf=None, uid=61234,
+                 directory="", realm=()):
         self.dir = tempfile.mkdtemp(prefix="sp.", dir="/tmp")
         os.mkdir(f"{self.dir}/root", 0o755)
         os.chmod(self.dir, 0o755)
+        if role == "ACCEPTOR":
+            directory = f"{self.dir}/root"
+            self.prepare(directory, uid, *realm)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if sndbuf:
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
@@ -163,8 +168,37 @@ class Authd:
         chroot = f"{self.dir}/root".encode() if modes["CHROOT"] != OFF else b""
         self.master.send(message("INIT", struct.pack("=6I", ROLE[role], 7, uid, uid, 65536, workers) +
                                  bytes(modes[name] for name in LAYERS).ljust((len(LAYERS) + 7) // 8 * 8, b"\0") +
-                                 struct.pack("=256s64s", chroot, service.encode())))
+                                 struct.pack("=256s64s256s", chroot, service.encode(), directory.encode())))
         self.master.get("READY")
+
+    @staticmethod
+    def prepare(directory, uid, krb5_conf, rcache=None):
+        """The acceptor's directory, as the master makes it."""
+        with open(f"{directory}/krb5.conf", "w") as f:
+            f.write(krb5_conf)
+        os.chmod(f"{directory}/krb5.conf", 0o644)
+        with open(f"{directory}/rcache", "wb") as f:
+            f.write(rcache or b"")
+        os.chown(f"{directory}/rcache", uid, uid)
+        os.chmod(f"{directory}/rcache", 0o600)
+
+    def keytab(self, path):
+        """Gives it a keytab; returns (keys, what) of the acknowledgement."""
+        with open(path, "rb") as f:
+            self.master.send(message("KEYTAB", struct.pack("=II", 0, 0)), fd=f.fileno())
+        index, keys, what = struct.unpack("=II120s", self.master.get("KEYTAB_ACK"))
+        assert index == 0
+        return keys, what.rstrip(b"\0").decode()
+
+    def policy(self, image, version=1):
+        """Gives it a policy image, whose version is `version`."""
+        fd = os.memfd_create("policy", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.write(fd, image)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS,
+                    fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+        self.master.send(message("POLICY", struct.pack("=II", version, len(image))), fd=fd)
+        os.close(fd)
+        assert self.master.get("POLICY_ACK")
 
     def users(self, text):
         """Gives it a users file; returns (users, line, what) of the acknowledgement."""

@@ -270,8 +270,8 @@ class Alone:
         program = {"worker": "worker", "resolver": "resolver"}.get(role, "authd")
         mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         modes = bytes(2 if l in off else 1 if l in tries else 0 for l in LAYERS)
-        init = struct.pack(f"<IIIIII{len(LAYERS)}s7s256s64s", ROLES.index(role), 1, uid, uid, 64, 1, modes, bytes(7),
-                           chroot.encode(), b"")
+        init = struct.pack(f"<IIIIII{len(LAYERS)}s7s256s64s256s", ROLES.index(role), 1, uid, uid, 64, 1, modes, bytes(7),
+                           chroot.encode(), b"", b"")
         stage.want(role)
         self.pid = os.fork()
         if self.pid == 0:

@@ -1,0 +1,52 @@
+/*
+ * The meaning of errors. Trusts libgssapi's numbers; a client can only choose among them.
+ */
+#include "authd/acceptor_fault.h"
+
+#include <krb5.h>
+#include <stddef.h>
+#include <stdint.h>
+
+static const struct {
+	krb5_error_code code;
+	enum verdict_code verdict;
+} meanings[] = {
+	{ KRB5KRB_AP_ERR_REPEAT, VERDICT_REPLAY },
+	{ KRB5KRB_AP_ERR_SKEW, VERDICT_SKEW },
+	{ KRB5KRB_AP_ERR_TKT_EXPIRED, VERDICT_TICKET },
+	{ KRB5KRB_AP_ERR_TKT_NYV, VERDICT_TICKET },
+	{ KRB5KRB_AP_ERR_TKT_INVALID, VERDICT_TICKET },
+	{ KRB5KRB_AP_WRONG_PRINC, VERDICT_SERVICE },
+	{ KRB5KRB_AP_ERR_NOT_US, VERDICT_SERVICE },
+	{ KRB5KRB_AP_ERR_NOKEY, VERDICT_SERVICE },
+	{ KRB5KRB_AP_ERR_BADKEYVER, VERDICT_SERVICE },
+	{ KRB5_KT_NOTFOUND, VERDICT_SERVICE },
+	{ KRB5_KT_KVNONOTFOUND, VERDICT_SERVICE },
+	{ KRB5_BAD_ENCTYPE, VERDICT_ENCTYPE },
+	{ KRB5_PROG_ETYPE_NOSUPP, VERDICT_ENCTYPE },
+	{ KRB5_NOPERM_ETYPE, VERDICT_ENCTYPE },
+	/* of our own side: the replay cache cannot be used */
+	{ KRB5_RC_IO, VERDICT_FAILED },
+	{ KRB5_RC_IO_PERM, VERDICT_FAILED },
+	{ KRB5_RC_IO_SPACE, VERDICT_FAILED },
+	{ KRB5_RC_IO_UNKNOWN, VERDICT_FAILED },
+};
+
+enum verdict_code
+acceptor_fault(OM_uint32 major, OM_uint32 minor, gss_OID mech)
+{
+	(void)mech;
+	for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++) {
+		if ((OM_uint32)meanings[i].code == minor)
+			return meanings[i].verdict;
+	}
+	switch (GSS_ROUTINE_ERROR(major)) {
+	case GSS_S_DUPLICATE_TOKEN:
+		return VERDICT_REPLAY;
+	case GSS_S_CREDENTIALS_EXPIRED:
+	case GSS_S_CONTEXT_EXPIRED:
+		return VERDICT_TICKET;
+	default:
+		return VERDICT_GSSAPI;
+	}
+}
