@@ -1,6 +1,7 @@
 /*
  * The life of an exchange. Trusts neither the worker, which may be an attacker's (what it sends is
- * checked, and it can name only its own exchanges), nor the client, whose rounds wait in their turn.
+ * checked, and it can name only its own exchanges), nor the client, whose rounds wait in their
+ * turn.
  */
 #include "authd/exchange.h"
 

@@ -82,7 +82,8 @@ struct check_role {
 	void (*accepted)(struct exchange *x);
 	/* What x holds for rounds to come goes: it has its verdict, or its worker is gone. */
 	void (*release)(struct exchange *x);
-	/* The end of x: x->check goes, wiped. Not while it runs, if a worker's end may meet that. */
+	/* The end of x: x->check goes, wiped. Not while it runs, if a worker's end may meet that.
+	 */
 	void (*forget)(struct exchange *x);
 	/* A worker came, and went. */
 	void (*worker_begin)(struct worker *w);

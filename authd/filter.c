@@ -59,9 +59,16 @@ const struct sandbox pam_sandbox = {
 /* What libkrb5 does at each context, as strace shows it: its configuration and the replay cache are
  * looked at, opened, locked and read, and the cache is written. Which files these may be is
  * Landlock's to say, and the chroot's. */
+#define OPEN_FLAGS (O_ACCMODE | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_DIRECTORY)
 static const struct sandbox_rule acceptor_rules[] = {
 	SANDBOX_EVERY_CHILD,
-	ALLOW(openat),
+	ALLOW_IF(openat, 1, ARG_WITHIN(2, OPEN_FLAGS)),
+	ALLOW(access),
+	ALLOW(faccessat), /* the same, of other machines */
+	ALLOW(newfstatat),
+	ALLOW_IF(fcntl, 1, ARG_IS(1, F_OFD_SETLKW)),
+	ALLOW(lseek),
+	ALLOW(pread64), /* the keytab */
 };
 
 const struct sandbox acceptor_sandbox = {

@@ -428,6 +428,9 @@ initiator_main(const struct msg_init *init)
 	LIST_INIT(&here.peers);
 	here.slots = init->slots;
 	sandbox.threads = initiator_threads_start;
+	/* `kerberos config`; the starter's own environment, where there is one, comes first. */
+	if (init->directory[0] != '\0' && setenv("KRB5_CONFIG", init->directory, 0) == -1)
+		child_fail("its environment");
 	if ((here.loop = loop_new()) == NULL)
 		child_fail("the event loop");
 	if (credentials_init() == -1 || keys_init() == -1)

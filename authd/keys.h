@@ -1,6 +1,6 @@
 /*
- * Encapsulation keys: what a worker needs to make and check the RFC 4121 tokens of one context, and
- * no more. The context's own key never leaves authd.
+ * From an established context to the keys that protect a session (RFC 4121 section 2): derived
+ * here, so that a worker never has a key of Kerberos itself. Trusts the GSSAPI library.
  */
 #ifndef AUTHD_KEYS_H
 #define AUTHD_KEYS_H
@@ -11,27 +11,23 @@
 
 #include "common/encap.h"
 
-/* Before the sandbox: what libcrypto would otherwise look up at the first use. 0, or -1: ENOTSUP.
- */
+/* Before the sandbox is entered: nothing of this file opens a file afterwards. 0, or -1. */
 int keys_init(void);
 
-/*
- * One key of RFC 3961 (enctypes 17, 18) or RFC 8009 (19, 20): of the base key, for a key usage and
- * its well-known octet (KEYS_CHECKSUM and so on). Writes its length, which it gives; the rest of
- * out[ENCAP_KEY_MAX] is zero. 0: no such enctype or key (out is zero then).
- */
-#define KEYS_CHECKSUM   0x99 /* Kc */
-#define KEYS_ENCRYPTION 0xaa /* Ke */
-#define KEYS_INTEGRITY  0x55 /* Ki */
-size_t keys_derive_one(uint32_t enctype, const uint8_t *base, size_t base_len, uint32_t usage,
-    uint8_t octet, uint8_t out[ENCAP_KEY_MAX]);
+/* The keys of an exported context that has taken so many tokens since it was established (the
+ * export has the receiving number as it was then); the level is left zero. 0, or -1 with errno:
+ * ENOTSUP for any but the AES enctypes of RFC 3962 and RFC 8009 (then *out is zero), EIO if
+ * libcrypto failed. */
+int keys_derive(
+    const gss_krb5_lucid_context_v1_t *lucid, unsigned tokens_received, struct encap_params *out);
 
-/*
- * From an exported context and the number of tokens that were taken from the peer since it was
- * established (its receive sequence is exported as at the start). The level is the caller's to set.
- * 0, or -1 with errno: ENOTSUP where the context is not of RFC 4121, or its enctype none of the
- * four of AES; EIO where libcrypto failed. *out is wiped then.
- */
-int keys_derive(const gss_krb5_lucid_context_v1_t *lucid, unsigned taken, struct encap_params *out);
+/* --- the parts, for their test vectors --- */
+
+/* RFC 3961 section 5.1: n-fold. */
+void keys_fold(const uint8_t *in, size_t len, uint8_t *out, size_t out_len);
+/* The key that an enctype derives for a constant (RFC 3961's DK) or label (RFC 8009's KDF): out_len
+ * octets, at most as long as the enctype's HMAC, or its key, is. 0, or -1. */
+int keys_derive_one(uint32_t enctype, const uint8_t *key, const uint8_t *constant, size_t len,
+    uint8_t *out, size_t out_len);
 
 #endif

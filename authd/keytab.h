@@ -36,8 +36,8 @@ bool keytab_key_is_aes(const struct keytab_key *k);
 
 /* Calls `each` for every entry that is not deleted; false from it ends the reading. How many there
  * were, or -1 with a constant text in *what (NULL: `each` ended it). */
-int keytab_parse(const uint8_t *data, size_t len, bool (*each)(void *arg, const struct keytab_key *),
-    void *arg, const char **what);
+int keytab_parse(const uint8_t *data, size_t len,
+    bool (*each)(void *arg, const struct keytab_key *), void *arg, const char **what);
 
 /*
  * Reads fd into a new keytab of this process's memory, of AES keys alone: no other can protect a

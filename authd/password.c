@@ -195,7 +195,8 @@ password_init(struct loop *l, const struct msg_init *init)
 	int error = -1;
 
 	(void)init;
-	if (ask_init(l) == 0 && d != NULL && crypt_gensalt_rn("$y$", 0, NULL, 0, setting, sizeof(setting)) != NULL &&
+	if (ask_init(l) == 0 && d != NULL &&
+	    crypt_gensalt_rn("$y$", 0, NULL, 0, setting, sizeof(setting)) != NULL &&
 	    crypt_r("", setting, d) != NULL && d->output[0] != '*') {
 		strlcpy(here.default_dummy, d->output, sizeof(here.default_dummy));
 		error = pool_init(l, on_hashed);

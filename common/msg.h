@@ -233,8 +233,8 @@ struct msg_init {
 	uint8_t zero[7];
 	char chroot[PATH_MAX_MSG]; /* "" : none */
 	char pam_service[64];      /* pam role */
-	/* Acceptor: where its krb5.conf (that it reads) and rcache (that it writes) are; the same as
-	 * chroot where that is entered. "" for all others. */
+	/* Acceptor: where its krb5.conf (that it reads) and rcache (that it writes) are; the same
+	 * as chroot where that is entered. "" for all others. */
 	char directory[PATH_MAX_MSG];
 };
 

@@ -8,7 +8,7 @@
 
 struct accept_entry {
 	uint32_t gen; /* 0: none */
-	uint8_t method, user_len;
+	uint8_t method, level, user_len;
 	uint8_t user[USER_MAX];
 };
 
@@ -53,28 +53,28 @@ at(struct accepts *a, unsigned worker, uint32_t slot)
 }
 
 bool
-accepts_put(struct accepts *a, unsigned worker, struct sid sid, enum method method,
-    const uint8_t *user, uint8_t len)
+accepts_put(struct accepts *a, unsigned worker, struct sid sid, const struct accepted *what)
 {
 	struct accept_entry *e = at(a, worker, sid.slot);
 
 	if (e == NULL || sid.gen == 0)
 		return false;
 	e->gen = sid.gen;
-	e->method = (uint8_t)method;
-	e->user_len = len;
-	memcpy(e->user, user, len);
+	e->method = (uint8_t)what->method;
+	e->level = (uint8_t)what->level;
+	e->user_len = what->user_len;
+	memcpy(e->user, what->user, what->user_len);
 	return true;
 }
 
 bool
-accepts_take(struct accepts *a, unsigned worker, struct sid sid, enum method method,
-    const uint8_t *user, uint8_t len)
+accepts_take(struct accepts *a, unsigned worker, struct sid sid, const struct accepted *what)
 {
 	struct accept_entry *e = at(a, worker, sid.slot);
 
-	if (e == NULL || e->gen == 0 || e->gen != sid.gen || e->method != method ||
-	    e->user_len != len || memcmp(e->user, user, len) != 0)
+	if (e == NULL || e->gen == 0 || e->gen != sid.gen || e->method != what->method ||
+	    e->level != what->level || e->user_len != what->user_len ||
+	    memcmp(e->user, what->user, what->user_len) != 0)
 		return false;
 	e->gen = 0;
 	return true;

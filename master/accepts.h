@@ -13,16 +13,21 @@
 
 struct accepts;
 
+/* Who was accepted, and how. */
+struct accepted {
+	enum method method;
+	enum level level;
+	const uint8_t *user;
+	uint8_t user_len;
+};
+
 struct accepts *accepts_new(unsigned workers, uint32_t slots); /* NULL with errno */
 void accepts_free(struct accepts *a);
 
 /* False: no such slot. */
-bool accepts_put(struct accepts *a, unsigned worker, struct sid sid, enum method method,
-    const uint8_t *user, uint8_t len);
-/* Uses up the accept of that session; false where there is none for exactly this user and method.
- */
-bool accepts_take(struct accepts *a, unsigned worker, struct sid sid, enum method method,
-    const uint8_t *user, uint8_t len);
+bool accepts_put(struct accepts *a, unsigned worker, struct sid sid, const struct accepted *what);
+/* Uses up the accept of that session; false where there is none for exactly this. */
+bool accepts_take(struct accepts *a, unsigned worker, struct sid sid, const struct accepted *what);
 void accepts_drop_worker(struct accepts *a, unsigned worker);
 
 #endif

@@ -28,13 +28,16 @@
 #define AUDIT_FIELDS(X)                                                                            \
 	X(FIELD_ID, "id", W, "session: instance-worker-slot-generation, never reused")             \
 	X(FIELD_WORKER, "worker", N, "spawn number of the worker")                                 \
-	X(FIELD_ROLE, "process", W, "role of a process: worker, resolver, password, pam")          \
+	X(FIELD_ROLE, "process", W,                                                                \
+	    "role of a process: worker, resolver, password, pam, acceptor, initiator")             \
 	X(FIELD_PID, "pid", N, "process id")                                                       \
 	X(FIELD_USER, "user", S, "user as authenticated; in auth-failed as claimed")               \
 	X(FIELD_CLAIM, "claim", S,                                                                 \
 	    "USERID of a SOCKS4 client: what it says of itself, never checked")                    \
 	X(FIELD_SOCKS, "socks", N, "version of the protocol, where it is 4")                       \
-	X(FIELD_METHOD, "method", W, "method: none, password")                                     \
+	X(FIELD_METHOD, "method", W, "method: none, password, gssapi")                             \
+	X(FIELD_PROTECTION, "protection", W,                                                       \
+	    "GSSAPI: level agreed with the client: clear, integrity, confidentiality, selective")  \
 	X(FIELD_CLIENT, "client", A, "address and port of the client")                             \
 	X(FIELD_GATEWAY, "gateway", A, "address and port on which the client reached the gateway") \
 	X(FIELD_COMMAND, "command", W,                                                             \

@@ -28,7 +28,7 @@ struct child {
 	struct children *family;
 	bool wanted;       /* to be replaced when lost */
 	bool ready;        /* READY came */
-	bool loaded;       /* the password role: the users file is in force */
+	bool loaded;       /* the file that its role is handed is in force */
 	bool stopping;     /* STOP was sent: its end is no loss */
 	bool reaped;       /* it has ended; what it had sent is being read */
 	uint32_t acked;    /* policy version */

@@ -5,12 +5,10 @@
 
 #include "master/conf_parse.h"
 
-#define SERVICE_CHARACTERS \
-	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+#define SERVICE_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
 void
-conf_gssapi_begin(
-    struct conf_parse *ps, const struct conf_where *w, const struct conf_item *keytab)
+conf_gssapi_begin(struct conf_parse *ps, const struct conf_where *w, const struct conf_item *keytab)
 {
 	struct conf_gssapi *g = &ps->conf->gssapi;
 	const char *s;
@@ -26,8 +24,7 @@ conf_gssapi_begin(
 
 /* The first components of the principals that are served, as in "socks" of socks/gateway@REALM. */
 void
-conf_gssapi_service(
-    struct conf_parse *ps, const struct conf_item *word, struct conf_items *names)
+conf_gssapi_service(struct conf_parse *ps, const struct conf_item *word, struct conf_items *names)
 {
 	const struct conf_item *it;
 

@@ -2,11 +2,14 @@
  * `upstream` and `via`: the gateways whose client this one is, and the rules that use them. Judges
  * values; whether a file can be used, the start finds out.
  */
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/rules.h"
 #include "master/conf_grammar.h"
 #include "master/conf_parse.h"
+#include "master/credentials.h"
 
 #define SERVICE_MAX 64 /* octets: of a principal's first part */
 #define CREDENTIAL_MAX (PATH_MAX_MSG - 1)
@@ -145,10 +148,28 @@ conf_upstream_option(
 		    word->s);
 }
 
+/* What the initiator will be handed must be there, and be nobody else's. */
+static void
+check_file(struct conf_parse *ps, const struct conf_upstream *u, const char *path)
+{
+	const char *what;
+	int fd;
+
+	if (path == NULL)
+		return;
+	if ((fd = credentials_open(u, &what)) != -1)
+		close(fd);
+	else
+		conf_error(ps, &u->where, "cannot use %s: %s, expected a file of root's, mode 0600", path,
+		    what != NULL ? what : strerror(errno));
+}
+
 void
 conf_upstream_end(struct conf_parse *ps)
 {
 	const struct conf_upstream *u = ps->upstream;
+
+	check_file(ps, u, u->file != NULL ? u->file : u->keytab);
 
 	if (u->keytab != NULL && u->ccache != NULL)
 		conf_error(ps, &u->where,

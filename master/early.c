@@ -13,6 +13,7 @@
 
 #include "common/tree.h"
 #include "master/audit.h"
+#include "master/session_record.h"
 
 enum flood { FLOOD_EARLY, FLOOD_AUTH };
 
@@ -97,7 +98,7 @@ write_count(struct source *s, uint64_t count)
 	} else {
 		audit_begin(&r, EVENT_AUTH_FAILED);
 		audit_word(&r, FIELD_REASON, verdict_name(k->reason));
-		audit_word(&r, FIELD_METHOD, k->method == METHOD_PASSWORD ? "password" : "none");
+		audit_word(&r, FIELD_METHOD, method_name(k->method));
 	}
 	audit_num(&r, FIELD_WORKER, s->worker);
 	audit_addr(&r, FIELD_CLIENT, &s->client);

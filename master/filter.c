@@ -19,6 +19,7 @@ static const cap_value_t kept[] = {
 	CAP_NET_BIND_SERVICE, /* listeners below port 1024 */
 	CAP_KILL,             /* children of other uids */
 	CAP_DAC_OVERRIDE,     /* configuration, logs and run directory, which need not be root's */
+	CAP_CHOWN,            /* the replay cache, which is the acceptor's */
 	/* The last, kept for `egress mark` only: SO_MARK takes it since Linux 5.17, or
 	 * CAP_NET_ADMIN, which could do far more. Raw sockets, which it is meant for, the filter
 	 * refuses all the same (common/sandbox_denied.c). */

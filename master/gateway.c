@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/version.h"
+#include "master/acceptor_dir.h"
 #include "master/filter.h"
 #include "master/marks.h"
 #include "master/notify.h"
@@ -211,9 +212,10 @@ static int
 start(struct gateway *g)
 {
 	size_up(g);
-	if (open_basics(g) == -1 || wiring_users_open(g->conf, &g->users_fd, stderr) == -1 ||
+	if (open_basics(g) == -1 || handed_open_all(g->conf, g->handed, stderr) == -1 ||
 	    rundir_make(g->conf->run_directory, g->made) == -1 ||
-	    (g->log = log_open(g->loop, g->conf, stderr)) == NULL)
+	    (g->log = log_open(g->loop, g->conf, stderr)) == NULL ||
+	    wiring_acceptor(g, g->conf, stderr) == -1)
 		return -1;
 	if ((g->early = early_new(g->loop, g->log)) == NULL)
 		return fail("memory");
@@ -280,8 +282,7 @@ not_ready(struct child *c, void *arg)
 	const struct gateway *g = ((void **)arg)[0];
 	bool *all = ((void **)arg)[1];
 
-	if (!c->ready || c->acked < policies_version(g->policies) ||
-	    (c->role == ROLE_PASSWORD && !c->loaded))
+	if (!c->ready || c->acked < policies_version(g->policies) || handed_missing(c))
 		*all = false;
 }
 
@@ -348,8 +349,8 @@ gateway_stop(struct gateway *g, int exit_status)
 	if (children_running(g->children, ROLE_WORKER) > 0)
 		return;
 	children_stop(g->children, ROLE_RESOLVER);
-	children_stop(g->children, ROLE_PASSWORD);
-	children_stop(g->children, ROLE_PAM);
+	for (unsigned r = ROLE_PASSWORD; r < ROLE_COUNT; r++)
+		children_stop(g->children, (enum role)r);
 	if (children_running(g->children, ROLE_COUNT) == 0)
 		loop_stop(g->loop);
 	else if (!deadline_armed(&g->stop))
@@ -379,12 +380,12 @@ finish(struct gateway *g)
 	listeners_free(g->listeners);
 	policies_free(g->policies);
 	children_free(g->children);
+	acceptor_dir_remove(g->first->run_directory);
 	rundir_remove(g->first->run_directory, g->made);
 	if (g->first != g->conf)
 		conf_free(g->first);
 	conf_free(g->conf);
-	if (g->users_fd != -1)
-		close(g->users_fd);
+	handed_close_all(g->handed);
 	loop_free(g->loop);
 }
 
@@ -392,7 +393,7 @@ int
 gateway_run(const struct gateway_options *o, struct conf *c)
 {
 	struct gateway g = {
-		.options = o, .conf = c, .first = c, .users_fd = -1, .exit_status = 1
+		.options = o, .conf = c, .first = c, .handed = { -1, -1 }, .exit_status = 1
 	};
 	running = &g;
 	g.terminal = o->ready_fd == -1 && has_terminal();

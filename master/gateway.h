@@ -14,6 +14,7 @@
 #include "master/conf.h"
 #include "master/control.h"
 #include "master/early.h"
+#include "master/handed.h"
 #include "master/listeners.h"
 #include "master/log.h"
 #include "master/policy.h"
@@ -43,10 +44,10 @@ struct gateway {
 	uint64_t instance;
 	unsigned workers;
 	uint32_t slots;
-	char made[RUNDIR_PATH]; /* of the run directory; "" : it was there */
-	char trouble[512];      /* why the last reload failed; "" : it did not */
-	uint32_t lacking;       /* sandbox layers, by any process */
-	int users_fd;           /* the users file as last opened; -1: none */
+	char made[RUNDIR_PATH];   /* of the run directory; "" : it was there */
+	char trouble[512];        /* why the last reload failed; "" : it did not */
+	uint32_t lacking;         /* sandbox layers, by any process */
+	int handed[HANDED_COUNT]; /* as last opened; -1: none */
 	struct policies *policies;
 	struct log *log;
 	struct early *early;
@@ -75,9 +76,10 @@ extern const struct children_ops gateway_children;
 int wiring_want(struct gateway *g);
 /* The next policy version, from the configuration and the machine, to every child. */
 int wiring_policy(struct gateway *g);
-/* Opens the users file of a configuration: -1 with why on `errors`; *fd -1 where it has none. */
-int wiring_users_open(const struct conf *c, int *fd, FILE *errors);
-void wiring_users_send(struct gateway *g);
+/* The acceptor's directory, where the configuration asks for one: -1 with why on `errors`. */
+int wiring_acceptor(struct gateway *g, const struct conf *c, FILE *errors);
+/* The files that roles are handed, to those that have them. */
+void wiring_handed_send(struct gateway *g);
 /* Reads authd's channels to their end. */
 void wiring_drain_authd(void *gateway);
 

@@ -31,7 +31,8 @@ struct ledger_entry {
 	uint32_t drops[DROP_COUNT];
 	struct addrport client, gateway, asked, target, outgoing;
 	uint8_t method, command, command_raw, user_len, name_len, log;
-	uint8_t claim_len, socks;
+	uint8_t claim_len, socks, level;
+	uint8_t zero;
 	uint32_t version, rule, reason;
 	uint8_t user[USER_MAX + 1];
 	uint8_t name[NAME_MAX_LEN + 1];

@@ -1,6 +1,6 @@
 /*
  * The part of a start that can be tried without one: directories of logs and of children, and the
- * users file. Ports and addresses cannot, since the gateway that runs has them.
+ * files that roles are handed. Ports and addresses cannot, since the gateway that runs has them.
  */
 #include "master/precheck.h"
 
@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "master/gateway.h"
+#include "master/krb5_conf.h"
 
 /* One that we may not look into as this user is no error: another may start the gateway. */
 static int
@@ -47,7 +48,7 @@ int
 precheck(const struct conf *c, FILE *errors)
 {
 	const struct conf_log *l;
-	int rv = 0, users_fd;
+	int rv = 0, handed[HANDED_COUNT];
 
 	STAILQ_FOREACH (l, &c->logs, entry)
 		if (l->kind == LOGTO_FILE && log_file(l, errors) == -1)
@@ -56,9 +57,14 @@ precheck(const struct conf *c, FILE *errors)
 		if (c->process[r].chroot != NULL &&
 		    directory(c->process[r].chroot, &c->process[r].where, "chroot", errors) == -1)
 			rv = -1;
-	if (wiring_users_open(c, &users_fd, errors) == -1)
+	if (c->gssapi.keytab != NULL) {
+		struct krb5_conf *k = krb5_conf_read(c->krb5_conf, errors);
+
+		rv = k != NULL ? rv : -1;
+		krb5_conf_free(k);
+	}
+	if (handed_open_all(c, handed, errors) == -1)
 		return -1;
-	if (users_fd != -1)
-		close(users_fd);
+	handed_close_all(handed);
 	return rv;
 }

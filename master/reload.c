@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "master/gateway.h"
+#include "master/krb5_conf.h"
 #include "master/marks.h"
 
 static bool
@@ -38,7 +39,7 @@ tell_fixed(struct gateway *g, const struct conf *new)
 }
 
 static bool
-fail(struct gateway *g, struct conf *new, int users_fd, FILE *errors, const char *text)
+fail(struct gateway *g, struct conf *new, int handed[HANDED_COUNT], FILE *errors, const char *text)
 {
 	struct audit_rec r;
 
@@ -50,8 +51,8 @@ fail(struct gateway *g, struct conf *new, int users_fd, FILE *errors, const char
 	audit_str(&r, FIELD_FILE, g->options->conf_path, strlen(g->options->conf_path));
 	audit_str(&r, FIELD_DETAIL, text, strcspn(text, "\n"));
 	log_record(g->log, &r);
-	if (users_fd != -1)
-		close(users_fd);
+	if (handed != NULL)
+		handed_close_all(handed);
 	if (new != NULL)
 		conf_free(new);
 	return false;
@@ -67,11 +68,12 @@ pam_changed(const struct conf *old, const struct conf *new)
 
 /* What can fail comes first and can be undone; then nothing can. */
 static bool
-apply(struct gateway *g, struct conf *new, int users_fd, FILE *text)
+apply(struct gateway *g, struct conf *new, const int handed[HANDED_COUNT], FILE *text)
 {
 	struct conf *old = g->conf;
 
-	if (!marks_possible(new, text))
+	/* The Kerberos configuration is the machine's: it may be new whether or not the rest is. */
+	if (!marks_possible(new, text) || wiring_acceptor(g, new, text) == -1)
 		return false;
 	if (listeners_prepare(g->listeners, new, text) == -1) {
 		listeners_rollback(g->listeners);
@@ -89,9 +91,8 @@ apply(struct gateway *g, struct conf *new, int users_fd, FILE *text)
 		listeners_rollback(g->listeners);
 		return false;
 	}
-	if (g->users_fd != -1)
-		close(g->users_fd);
-	g->users_fd = users_fd;
+	handed_close_all(g->handed);
+	memcpy(g->handed, handed, sizeof(g->handed));
 	if (pam_changed(old, new))
 		children_restart(g->children, ROLE_PAM);
 	if (old != g->first)
@@ -107,18 +108,17 @@ reload(struct gateway *g, FILE *errors)
 	size_t len = 0;
 	FILE *out = open_memstream(&text, &len);
 	struct audit_rec r;
-	int users_fd = -1;
+	int handed[HANDED_COUNT] = { -1, -1 };
 	bool ok;
 
 	if (out == NULL)
-		return fail(g, NULL, -1, errors, "out of memory\n");
+		return fail(g, NULL, NULL, errors, "out of memory\n");
 	struct conf *new =
 	    conf_load(g->options->conf_path, g->options->defines, g->options->ndefines, out);
-	ok = new != NULL &&wiring_users_open(new, &users_fd, out) == 0 &&
-	     apply(g, new, users_fd, out);
+	ok = new != NULL &&handed_open_all(new, handed, out) == 0 && apply(g, new, handed, out);
 	fclose(out);
 	if (!ok) {
-		fail(g, new, users_fd, errors, text);
+		fail(g, new, handed, errors, text);
 		free(text);
 		return false;
 	}
@@ -128,7 +128,7 @@ reload(struct gateway *g, FILE *errors)
 	listeners_commit(g->listeners, g->children);
 	if (wiring_want(g) == -1)
 		gateway_notice(g, "a process could not be started: %s", strerror(errno));
-	wiring_users_send(g);
+	wiring_handed_send(g);
 	reload_watch(g);
 	audit_begin(&r, EVENT_RELOAD);
 	audit_str(&r, FIELD_FILE, g->options->conf_path, strlen(g->options->conf_path));
@@ -146,10 +146,10 @@ on_policy_file(void *arg)
 		gateway_notice(g, "the policy could not be built anew: %s", strerror(errno));
 }
 
+/* A file that a role is handed has changed: the role gets the new one. */
 static void
-on_users_file(void *arg)
+on_handed(struct gateway *g, enum handed h)
 {
-	struct gateway *g = arg;
 	char *text = NULL;
 	size_t len = 0;
 	FILE *out = open_memstream(&text, &len);
@@ -157,28 +157,81 @@ on_users_file(void *arg)
 
 	if (out == NULL)
 		return;
-	int rv = wiring_users_open(g->conf, &fd, out);
+	int rv = handed_open(g->conf, h, &fd, out);
 	fclose(out);
 	if (rv == -1) {
-		gateway_notice(g, "%.*s; the users loaded before stay in force",
+		gateway_notice(g, "%.*s; what was loaded before stays in force",
 		    (int)strcspn(text, "\n"), text);
 	} else if (fd != -1) {
-		if (g->users_fd != -1)
-			close(g->users_fd);
-		g->users_fd = fd;
-		wiring_users_send(g);
+		if (g->handed[h] != -1)
+			close(g->handed[h]);
+		g->handed[h] = fd;
+		wiring_handed_send(g);
 	}
 	free(text);
+}
+
+static void
+on_users_file(void *arg)
+{
+	on_handed(arg, HANDED_USERS);
+}
+
+static void
+on_keytab(void *arg)
+{
+	on_handed(arg, HANDED_KEYTAB);
+}
+
+static void
+on_krb5_conf(void *arg)
+{
+	struct gateway *g = arg;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	if (out == NULL)
+		return;
+	int rv = wiring_acceptor(g, g->conf, out);
+	fclose(out);
+	if (rv == -1)
+		gateway_notice(g, "%.*s; the Kerberos configuration read before stays in force",
+		    (int)strcspn(text, "\n"), text);
+	free(text);
+	reload_watch(g); /* it may include others now */
+}
+
+/* The Kerberos configuration and what it includes. */
+static int
+watch_krb5_conf(struct gateway *g)
+{
+	FILE *nowhere = fopen("/dev/null", "w");
+	int rv = watch_add(g->watch, g->conf->krb5_conf, on_krb5_conf, g);
+
+	if (nowhere == NULL)
+		return -1;
+	struct krb5_conf *k = krb5_conf_read(g->conf->krb5_conf, nowhere);
+	for (unsigned i = 0; k != NULL && i < k->nsources; i++)
+		if (watch_add(g->watch, k->sources[i], on_krb5_conf, g) == -1)
+			rv = -1;
+	krb5_conf_free(k);
+	fclose(nowhere);
+	return rv;
 }
 
 void
 reload_watch(struct gateway *g)
 {
+	const struct conf *c = g->conf;
+
 	watch_clear(g->watch);
 	if (watch_add(g->watch, "/etc/hosts", on_policy_file, g) == -1 ||
 	    watch_add(g->watch, "/etc/resolv.conf", on_policy_file, g) == -1 ||
-	    (g->conf->users_file != NULL &&
-		watch_add(g->watch, g->conf->users_file, on_users_file, g) == -1))
+	    (c->users_file != NULL && watch_add(g->watch, c->users_file, on_users_file, g) == -1) ||
+	    (c->gssapi.keytab != NULL &&
+		(watch_add(g->watch, c->gssapi.keytab, on_keytab, g) == -1 ||
+		    watch_krb5_conf(g) == -1)))
 		gateway_notice(g,
 		    "a file cannot be watched: %s; after a change of it, reload the gateway",
 		    strerror(errno));

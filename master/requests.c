@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/users.h"
+#include "master/credentials.h"
 #include "master/gateway.h"
 #include "master/marks.h"
 #include "master/session_record.h"
@@ -77,26 +77,47 @@ peer_fault(struct gateway *g, struct child *c, const struct msg_peer_fault *p)
 	return true;
 }
 
+/* A role says of the file it was handed that it is in force, or what is wrong with it. */
 static bool
-users_ack(struct gateway *g, struct child *c, const struct msg_users_ack *a)
+handed_ack(
+    struct gateway *g, struct child *c, enum handed h, uint32_t line, const char *what, size_t size)
 {
-	const char *file = g->conf->users_file != NULL ? g->conf->users_file : "-";
-	int len = (int)strnlen(a->what, sizeof(a->what));
+	const char *file = handed_path(g->conf, h);
+	int len = (int)strnlen(what, size);
+	char at[16] = "";
 
-	if (a->line == 0 && len == 0) {
+	if (line == 0 && len == 0) {
 		c->loaded = true;
 		gateway_check_started(g);
 		return true;
 	}
+	if (line > 0)
+		snprintf(at, sizeof(at), ":%u", line);
 	if (g->phase == PHASE_STARTING) {
-		fprintf(
-		    stderr, "sallyportd: cannot start: %s:%u: %.*s\n", file, a->line, len, a->what);
+		fprintf(stderr, "sallyportd: cannot start: %s %s%s: %.*s\n", handed_name(h),
+		    file != NULL ? file : "-", at, len, what);
 		gateway_stop(g, 1);
 		return true;
 	}
-	gateway_notice(g, "users file %s:%u: %.*s; the users loaded before stay in force", file,
-	    a->line, len, a->what);
+	gateway_notice(g, "%s %s%s: %.*s; what was loaded before stays in force", handed_name(h),
+	    file != NULL ? file : "-", at, len, what);
 	return true;
+}
+
+static bool
+users_ack(struct gateway *g, struct child *c, const struct msg_users_ack *a)
+{
+	return handed_ack(g, c, HANDED_USERS, a->line, a->what, sizeof(a->what));
+}
+
+static bool
+keytab_ack(struct gateway *g, struct child *c, const struct msg_keytab_ack *a)
+{
+	if (c->role == ROLE_INITIATOR)
+		return credentials_ack(g, a);
+	if (c->role != ROLE_ACCEPTOR || a->index != 0)
+		return false;
+	return handed_ack(g, c, HANDED_KEYTAB, 0, a->what, sizeof(a->what));
 }
 
 static bool
@@ -136,6 +157,8 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 		return peer_fault(g, c, m->payload);
 	case MSG_USERS_ACK:
 		return users_ack(g, c, m->payload);
+	case MSG_KEYTAB_ACK:
+		return keytab_ack(g, c, m->payload);
 	case MSG_VERDICT:
 		return verdict(g, c, m);
 	case MSG_EARLY:
@@ -177,7 +200,6 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 	case MSG_AUTH_REPLY:
 	case MSG_AUTH_KEYS:
 	case MSG_KEYTAB:
-	case MSG_KEYTAB_ACK:
 	case MSG_UPSTREAM_BEGIN:
 	case MSG_UPSTREAM_RESULT:
 	case MSG_LOOKUP:

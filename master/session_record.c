@@ -20,10 +20,23 @@ struct texts {
 	char asked[ASKED_TEXT];
 };
 
-static const char *
+const char *
 method_name(unsigned m)
 {
-	return m == METHOD_PASSWORD ? "password" : "none";
+	static const char *const names[] = { "none", "password", "gssapi" };
+
+	_Static_assert(sizeof(names) / sizeof(names[0]) == METHOD_COUNT, "a name for each");
+	return m < METHOD_COUNT ? names[m] : "none";
+}
+
+/* How the client's octets are protected; NULL where no method could. */
+static const char *
+protection_name(unsigned method, unsigned level)
+{
+	static const char *const names[] = { "clear", "integrity", "confidentiality", "selective" };
+
+	_Static_assert(sizeof(names) / sizeof(names[0]) == LEVEL_COUNT, "a name for each");
+	return method == METHOD_GSSAPI && level < LEVEL_COUNT ? names[level] : NULL;
 }
 
 static void
@@ -123,6 +136,7 @@ fill(struct audit_rec *r, enum audit_event ev, const struct ledger_entry *e, uin
 	if (e->claim_len > 0)
 		audit_str(r, FIELD_CLAIM, e->claim, e->claim_len);
 	audit_word(r, FIELD_METHOD, method_name(e->method));
+	audit_word(r, FIELD_PROTECTION, protection_name(e->method, e->level));
 	audit_addr(r, FIELD_CLIENT, &e->client);
 	audit_addr(r, FIELD_GATEWAY, &e->gateway);
 	audit_word(r, FIELD_COMMAND, command_text(t->command, sizeof(t->command), e));
@@ -178,8 +192,11 @@ session_record_verdict(struct log *log, struct early *early, const struct msg_ve
 	id_text(id, instance, v->spawn, v->sid);
 	audit_word(&r, FIELD_ID, id);
 	audit_num(&r, FIELD_WORKER, v->spawn);
-	audit_str(&r, FIELD_USER, user, v->user_len);
+	if (v->user_len > 0 || v->method != METHOD_GSSAPI) /* a token may name no one */
+		audit_str(&r, FIELD_USER, user, v->user_len);
 	audit_word(&r, FIELD_METHOD, method_name(v->method));
+	if (ok)
+		audit_word(&r, FIELD_PROTECTION, protection_name(v->method, v->level));
 	audit_addr(&r, FIELD_CLIENT, &v->client);
 	if (!ok)
 		audit_word(&r, FIELD_REASON, verdict_name((enum verdict_code)v->verdict));

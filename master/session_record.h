@@ -28,4 +28,7 @@ void session_record_verdict(struct log *log, struct early *early, const struct m
 /* The same facts as a line for sallyportctl, in logfmt. */
 void session_print(const struct ledger_entry *e, uint64_t instance, FILE *out);
 
+/* The word for an enum method. */
+const char *method_name(unsigned m);
+
 #endif

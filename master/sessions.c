@@ -179,6 +179,21 @@ sessions_worker_end(struct sessions *s, const struct child *w, enum reason reaso
 
 /* --- authd's verdicts --- */
 
+/* The method that a role of authd speaks for, and no other. */
+static enum method
+method_of(const struct child *authd)
+{
+	return authd->role == ROLE_ACCEPTOR ? METHOD_GSSAPI : METHOD_PASSWORD;
+}
+
+/* Encapsulation is GSSAPI's, and only a client that was accepted has agreed on any. */
+static bool
+level_is_sound(unsigned method, unsigned level, bool accepted)
+{
+	return level < LEVEL_COUNT &&
+	       (level == LEVEL_CLEAR || (method == METHOD_GSSAPI && accepted));
+}
+
 bool
 sessions_verdict(
     struct sessions *s, const struct child *authd, struct child *worker, const struct msg *m)
@@ -186,17 +201,18 @@ sessions_verdict(
 	const struct msg_verdict *v = m->payload;
 	const uint8_t *user = (const uint8_t *)(v + 1);
 	struct wire w = wire_from(user, m->len - sizeof(*v));
+	bool accept = v->verdict == VERDICT_ACCEPT;
+	struct accepted who = { v->method, v->level, user, v->user_len };
 
-	(void)authd;
 	wire_take(&w, v->user_len);
 	if (!wire_done(&w) || v->verdict == VERDICT_NONE || v->verdict >= VERDICT_COUNT ||
-	    v->method != METHOD_PASSWORD || (v->verdict == VERDICT_ACCEPT && v->user_len == 0))
+	    v->method != method_of(authd) || !level_is_sound(v->method, v->level, accept) ||
+	    (accept && v->user_len == 0))
 		return false;
 	/* The worker may have ended meanwhile: messages cross. The failure is still told. */
-	if (worker != NULL && v->verdict == VERDICT_ACCEPT &&
-	    !accepts_put(s->accepts, worker->index, v->sid, METHOD_PASSWORD, user, v->user_len))
+	if (worker != NULL && accept && !accepts_put(s->accepts, worker->index, v->sid, &who))
 		return false;
-	if (v->verdict == VERDICT_ACCEPT && worker == NULL)
+	if (accept && worker == NULL)
 		return true;
 	session_record_verdict(s->setup.log, s->setup.early, v, user, s->setup.instance);
 	return true;
@@ -225,22 +241,25 @@ open_is_sound(const struct msg_open *o, size_t len)
 	       (o->socks == 4 || o->claim_len == 0) && o->sid.gen != 0 &&
 	       o->method < METHOD_COUNT && o->command < COMMAND_COUNT &&
 	       (o->method == METHOD_NONE) == (o->user_len == 0) &&
+	       level_is_sound(o->method, o->level, true) &&
 	       (o->command == COMMAND_NONE || named != (o->asked.a.family != ADDR_NONE)) &&
 	       o->client.a.family != ADDR_NONE;
 }
 
-/* Did authd accept this user for this session? Where its verdict may still be on the way, it is
- * fetched first. */
+/* Did authd accept exactly this for this session: user, method and level? Where its verdict may
+ * still be on the way, it is fetched first. */
 static bool
 was_accepted(
     struct sessions *s, const struct child *w, const struct msg_open *o, const uint8_t *user)
 {
+	struct accepted who = { o->method, o->level, user, o->user_len };
+
 	if (o->method == METHOD_NONE)
 		return true;
-	if (accepts_take(s->accepts, w->index, o->sid, o->method, user, o->user_len))
+	if (accepts_take(s->accepts, w->index, o->sid, &who))
 		return true;
 	s->setup.drain_authd(s->setup.arg);
-	return accepts_take(s->accepts, w->index, o->sid, o->method, user, o->user_len);
+	return accepts_take(s->accepts, w->index, o->sid, &who);
 }
 
 static void
@@ -255,6 +274,7 @@ entry_fill(
 		.gateway = o->gateway,
 		.asked = o->asked,
 		.method = o->method,
+		.level = o->level,
 		.command = o->command,
 		.command_raw = o->command_raw,
 		.user_len = o->user_len,

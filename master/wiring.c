@@ -1,13 +1,14 @@
 /*
- * What the processes are told: what to become, the policy, their peers, listeners and the users
- * file.
+ * What the processes are told: what to become, the policy, their peers, listeners and the files
+ * that they are handed.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "common/users.h"
+#include "master/acceptor_dir.h"
+#include "master/credentials.h"
 #include "master/gateway.h"
 #include "master/own.h"
 
@@ -29,7 +30,14 @@ fill_init(void *arg, const struct child *c, struct msg_init *m)
 	m->slots = g->slots;
 	m->workers = g->workers;
 	memcpy(m->layers, g->first->sandbox, sizeof(m->layers));
-	if (c->role != ROLE_PAM)
+	if (c->role == ROLE_ACCEPTOR)
+		snprintf(m->directory, sizeof(m->directory), "%s",
+		    acceptor_dir_path(g->first, path, sizeof(path)));
+	if (c->role == ROLE_INITIATOR && g->first->krb5_conf != NULL)
+		snprintf(m->directory, sizeof(m->directory), "%s", g->first->krb5_conf);
+	if (c->role == ROLE_ACCEPTOR)
+		memcpy(m->chroot, m->directory, sizeof(m->chroot));
+	else if (c->role != ROLE_PAM && c->role != ROLE_INITIATOR)
 		snprintf(m->chroot, sizeof(m->chroot), "%s",
 		    p->chroot != NULL
 			? p->chroot
@@ -96,13 +104,13 @@ send_counts(struct gateway *g, struct child *w)
 }
 
 static void
-send_users(struct child *password, void *arg)
+send_handed(struct child *c, void *arg)
 {
 	struct gateway *g = arg;
-	int fd = g->users_fd != -1 ? fcntl(g->users_fd, F_DUPFD_CLOEXEC, 0) : -1;
 
-	if (fd != -1)
-		chan_send(&password->chan, MSG_USERS, NULL, 0, fd);
+	handed_send(c, g->handed);
+	if (c->role == ROLE_INITIATOR)
+		credentials_send(g, c);
 }
 
 static void
@@ -116,8 +124,7 @@ spawned(void *arg, struct child *c)
 	if (c->role == ROLE_WORKER)
 		send_counts(g, c);
 	send_policy(c, g);
-	if (c->role == ROLE_PASSWORD)
-		send_users(c, g);
+	send_handed(c, g);
 	if (c->role != ROLE_WORKER) {
 		children_each(g->children, ROLE_WORKER, join_worker, c);
 		return;
@@ -169,7 +176,9 @@ wiring_want(struct gateway *g)
 {
 	if (children_want(g->children, ROLE_RESOLVER, 1) == -1 ||
 	    children_want(g->children, ROLE_PASSWORD, g->conf->users_file != NULL) == -1 ||
-	    children_want(g->children, ROLE_PAM, g->conf->pam_service != NULL) == -1)
+	    children_want(g->children, ROLE_PAM, g->conf->pam_service != NULL) == -1 ||
+	    children_want(g->children, ROLE_ACCEPTOR, g->conf->gssapi.keytab != NULL) == -1 ||
+	    children_want(g->children, ROLE_INITIATOR, conf_initiator(g->conf)) == -1)
 		return -1;
 	return children_want(g->children, ROLE_WORKER, g->workers);
 }
@@ -189,42 +198,23 @@ wiring_policy(struct gateway *g)
 }
 
 int
-wiring_users_open(const struct conf *c, int *fd, FILE *errors)
+wiring_acceptor(struct gateway *g, const struct conf *c, FILE *errors)
 {
-	const char *what = "cannot be read";
-	struct users *u;
-	unsigned line = 0;
+	unsigned modules;
 
-	*fd = -1;
-	if (c->users_file == NULL)
-		return 0;
-	*fd = open(c->users_file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-	if (*fd == -1) {
-		fprintf(errors,
-		    "%s:%u: users file %s: %s; make it with `sallyportctl passwd add`\n",
-		    c->auth_where.file, c->auth_where.line, c->users_file, strerror(errno));
+	if (acceptor_dir_make(g->first, c, &modules, errors) == -1)
 		return -1;
-	}
-	if (users_file_safe(*fd, &what) == 0) {
-		u = users_read(*fd, &line, &what);
-		users_free(u);
-		if (u != NULL)
-			return 0;
-		fprintf(errors, "%s:%u: %s\n", c->users_file, line, what);
-		goto fail;
-	}
-	fprintf(errors, "%s:%u: users file %s: %s; chown root and chmod 600 mend it\n",
-	    c->auth_where.file, c->auth_where.line, c->users_file, what);
-fail:
-	close(*fd);
-	*fd = -1;
-	return -1;
+	if (modules > 0)
+		gateway_notice(g,
+		    "%s: module lines are left out for the acceptor, which can load no file",
+		    c->krb5_conf);
+	return 0;
 }
 
 void
-wiring_users_send(struct gateway *g)
+wiring_handed_send(struct gateway *g)
 {
-	children_each(g->children, ROLE_PASSWORD, send_users, g);
+	children_each(g->children, ROLE_COUNT, send_handed, g);
 }
 
 static void

@@ -195,8 +195,10 @@ message(enum msg_type t, const void *p, size_t len)
 	return (struct msg){ .type = t, .payload = p, .len = len, .fd = -1 };
 }
 
+/* By authd as it is. */
 static inline bool
-verdict(struct child *w, uint32_t slot, uint32_t gen, const char *user, unsigned code)
+verdict_as(struct child *w, uint32_t slot, uint32_t gen, const char *user, unsigned code,
+    enum method method, unsigned level)
 {
 	struct {
 		struct msg_verdict v;
@@ -204,13 +206,20 @@ verdict(struct child *w, uint32_t slot, uint32_t gen, const char *user, unsigned
 	} p = { .v = { .sid = { slot, gen },
 		    .spawn = w->spawn,
 		    .verdict = (uint8_t)code,
-		    .method = METHOD_PASSWORD,
+		    .method = (uint8_t)method,
+		    .level = (uint8_t)level,
 		    .user_len = (uint8_t)strlen(user),
 		    .client = client } };
 	struct msg m = message(MSG_VERDICT, &p, sizeof(p.v) + strlen(user));
 
 	memcpy(p.user, user, strlen(user));
 	return sessions_verdict(sessions, &authd, w, &m);
+}
+
+static inline bool
+verdict(struct child *w, uint32_t slot, uint32_t gen, const char *user, unsigned code)
+{
+	return verdict_as(w, slot, gen, user, code, METHOD_PASSWORD, LEVEL_CLEAR);
 }
 
 struct open_message {

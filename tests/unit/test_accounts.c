@@ -10,6 +10,11 @@
 #include "master/limits.h"
 
 #define U(s) (const uint8_t *)(s), sizeof(s) - 1
+#define WHO(how, protected, name)            \
+	((struct accepted){ .method = (how), \
+	    .level = (protected),            \
+	    .user = (const uint8_t *)(name), \
+	    .user_len = sizeof(name) - 1 })
 
 static void
 test_accept_is_for_one_session_once(void **state)
@@ -18,15 +23,20 @@ test_accept_is_for_one_session_once(void **state)
 	struct sid s = { .slot = 3, .gen = 5 };
 
 	(void)state;
-	assert_true(accepts_put(a, 1, s, METHOD_PASSWORD, U("alice")));
-	assert_false(accepts_take(a, 0, s, METHOD_PASSWORD, U("alice"))); /* another worker */
-	assert_false(accepts_take(a, 1, (struct sid){ 2, 5 }, METHOD_PASSWORD, U("alice")));
-	assert_false(accepts_take(a, 1, (struct sid){ 3, 6 }, METHOD_PASSWORD, U("alice")));
-	assert_false(accepts_take(a, 1, s, METHOD_PASSWORD, U("alic")));
-	assert_false(accepts_take(a, 1, s, METHOD_PASSWORD, U("bobby")));
-	assert_false(accepts_take(a, 1, s, METHOD_NONE, U("alice")));
-	assert_true(accepts_take(a, 1, s, METHOD_PASSWORD, U("alice")));
-	assert_false(accepts_take(a, 1, s, METHOD_PASSWORD, U("alice"))); /* used */
+	assert_true(accepts_put(a, 1, s, &WHO(METHOD_PASSWORD, LEVEL_CLEAR, "alice")));
+	assert_false(accepts_take(
+	    a, 0, s, &WHO(METHOD_PASSWORD, LEVEL_CLEAR, "alice"))); /* another worker */
+	assert_false(
+	    accepts_take(a, 1, (struct sid){ 2, 5 }, &WHO(METHOD_PASSWORD, LEVEL_CLEAR, "alice")));
+	assert_false(
+	    accepts_take(a, 1, (struct sid){ 3, 6 }, &WHO(METHOD_PASSWORD, LEVEL_CLEAR, "alice")));
+	assert_false(accepts_take(a, 1, s, &WHO(METHOD_PASSWORD, LEVEL_CLEAR, "alic")));
+	assert_false(accepts_take(a, 1, s, &WHO(METHOD_PASSWORD, LEVEL_CLEAR, "bobby")));
+	assert_false(accepts_take(a, 1, s, &WHO(METHOD_NONE, LEVEL_CLEAR, "alice")));
+	assert_false(accepts_take(a, 1, s, &WHO(METHOD_GSSAPI, LEVEL_CLEAR, "alice")));
+	assert_false(accepts_take(a, 1, s, &WHO(METHOD_PASSWORD, LEVEL_INTEGRITY, "alice")));
+	assert_true(accepts_take(a, 1, s, &WHO(METHOD_PASSWORD, LEVEL_CLEAR, "alice")));
+	assert_false(accepts_take(a, 1, s, &WHO(METHOD_PASSWORD, LEVEL_CLEAR, "alice"))); /* used */
 	accepts_free(a);
 }
 
@@ -37,14 +47,16 @@ test_accept_bounds_and_worker_end(void **state)
 	struct sid s = { .slot = 7, .gen = 1 };
 
 	(void)state;
-	assert_false(accepts_put(a, 1, (struct sid){ 8, 1 }, METHOD_PASSWORD, U("x")));
-	assert_false(accepts_put(a, 2, s, METHOD_PASSWORD, U("x")));
-	assert_false(accepts_put(a, 1, (struct sid){ 1, 0 }, METHOD_PASSWORD, U("x")));
-	assert_true(accepts_put(a, 1, s, METHOD_PASSWORD, U("x")));
-	assert_true(accepts_put(a, 0, s, METHOD_PASSWORD, U("x")));
+	assert_false(
+	    accepts_put(a, 1, (struct sid){ 8, 1 }, &WHO(METHOD_PASSWORD, LEVEL_CLEAR, "x")));
+	assert_false(accepts_put(a, 2, s, &WHO(METHOD_PASSWORD, LEVEL_CLEAR, "x")));
+	assert_false(
+	    accepts_put(a, 1, (struct sid){ 1, 0 }, &WHO(METHOD_PASSWORD, LEVEL_CLEAR, "x")));
+	assert_true(accepts_put(a, 1, s, &WHO(METHOD_PASSWORD, LEVEL_CLEAR, "x")));
+	assert_true(accepts_put(a, 0, s, &WHO(METHOD_PASSWORD, LEVEL_CLEAR, "x")));
 	accepts_drop_worker(a, 1);
-	assert_false(accepts_take(a, 1, s, METHOD_PASSWORD, U("x")));
-	assert_true(accepts_take(a, 0, s, METHOD_PASSWORD, U("x")));
+	assert_false(accepts_take(a, 1, s, &WHO(METHOD_PASSWORD, LEVEL_CLEAR, "x")));
+	assert_true(accepts_take(a, 0, s, &WHO(METHOD_PASSWORD, LEVEL_CLEAR, "x")));
 	accepts_free(a);
 }
 

@@ -203,6 +203,90 @@ test_verdict_is_checked(void **state)
 	assert_true(verdict(&worker[0], 1, 1, "alice", VERDICT_ACCEPT));
 }
 
+/* A role of authd speaks for its own method alone: one that is taken over cannot make users of
+ * another. */
+static void
+test_verdict_is_the_roles_own(void **state)
+{
+	static const enum role passwords[] = { ROLE_PASSWORD, ROLE_PAM };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		authd.role = passwords[i];
+		assert_false(verdict_as(&worker[0], 1, 1, "alice", VERDICT_ACCEPT, METHOD_GSSAPI,
+		    LEVEL_CONFIDENTIALITY));
+		assert_false(verdict_as(
+		    &worker[0], 1, 1, "alice", VERDICT_ACCEPT, METHOD_GSSAPI, LEVEL_CLEAR));
+		assert_false(verdict_as(
+		    &worker[0], 1, 1, "alice", VERDICT_ACCEPT, METHOD_PASSWORD, LEVEL_INTEGRITY));
+		assert_false(
+		    verdict_as(&worker[0], 1, 1, "", VERDICT_GSSAPI, METHOD_GSSAPI, LEVEL_CLEAR));
+		assert_true(verdict(&worker[0], 2 + i, 1, "alice", VERDICT_ACCEPT));
+	}
+	authd.role = ROLE_ACCEPTOR;
+	assert_false(verdict(&worker[0], 1, 1, "alice", VERDICT_ACCEPT));
+	assert_false(verdict(&worker[0], 1, 1, "alice", VERDICT_WRONG));
+	assert_false(
+	    verdict_as(&worker[0], 1, 1, "alice", VERDICT_ACCEPT, METHOD_NONE, LEVEL_CLEAR));
+	assert_false(
+	    verdict_as(&worker[0], 1, 1, "alice", VERDICT_ACCEPT, METHOD_GSSAPI, LEVEL_COUNT));
+	assert_false(
+	    verdict_as(&worker[0], 1, 1, "alice", VERDICT_REPLAY, METHOD_GSSAPI, LEVEL_INTEGRITY));
+	assert_false(
+	    verdict_as(&worker[0], 1, 1, "", VERDICT_ACCEPT, METHOD_GSSAPI, LEVEL_INTEGRITY));
+	assert_true(
+	    verdict_as(&worker[0], 1, 1, "alice", VERDICT_ACCEPT, METHOD_GSSAPI, LEVEL_INTEGRITY));
+	assert_int_equal(records("method=gssapi"), 1);
+	assert_true(verdict_as(&worker[0], 4, 1, "", VERDICT_REPLAY, METHOD_GSSAPI, LEVEL_CLEAR));
+	assert_int_equal(records("event=auth-failed"), 1);
+	assert_int_equal(records("reason=gssapi-replay"), 1);
+	assert_int_equal(records("user=\"\""), 0);
+}
+
+/* The worker cannot say that more, or less, was agreed than authd did, nor by which method. */
+static void
+test_level_is_the_verdicts(void **state)
+{
+	struct open_message p;
+
+	(void)state;
+	authd.role = ROLE_ACCEPTOR;
+	for (unsigned level = LEVEL_CLEAR; level < LEVEL_COUNT; level++) {
+		assert_true(verdict_as(
+		    &worker[0], level, 1, "alice", VERDICT_ACCEPT, METHOD_GSSAPI, level));
+		p = open_for(level, 1, "alice");
+		assert_false(send_open(&worker[0], &p)); /* as by a password */
+		p.o.method = METHOD_GSSAPI;
+		for (unsigned other = 0; other <= LEVEL_COUNT; other++) {
+			p.o.level = (uint8_t)other;
+			if (other != level)
+				assert_false(send_open(&worker[0], &p));
+		}
+		p.o.level = (uint8_t)level;
+		assert_true(send_open(&worker[0], &p));
+		assert_true(attempt(&worker[0], level, 1, 1, 1));
+		assert_true(do_close(&worker[0], level, 1, REASON_CLIENT_CLOSED));
+	}
+	/* The verdict, the opening and the closing of each. */
+	assert_int_equal(records(" method=gssapi protection=clear "), 3);
+	assert_int_equal(records(" method=gssapi protection=integrity "), 3);
+	assert_int_equal(records(" method=gssapi protection=confidentiality "), 3);
+	assert_int_equal(records(" method=gssapi protection=selective "), 3);
+	/* Without GSSAPI there is no level. */
+	authd.role = ROLE_PAM;
+	assert_true(verdict(&worker[0], 5, 1, "alice", VERDICT_ACCEPT));
+	p = open_for(5, 1, "alice");
+	p.o.level = LEVEL_INTEGRITY;
+	assert_false(send_open(&worker[0], &p));
+	p = open_for(6, 1, "");
+	p.o.level = LEVEL_INTEGRITY;
+	assert_false(send_open(&worker[0], &p));
+	p.o.level = LEVEL_CLEAR;
+	assert_true(send_open(&worker[0], &p));
+	assert_true(attempt(&worker[0], 6, 1, 1, 1));
+	assert_int_equal(records("method=none protection"), 0);
+}
+
 int
 main(void)
 {
@@ -216,6 +300,8 @@ main(void)
 		TEST(test_worker_lost),
 		TEST(test_limits_refuse),
 		TEST(test_verdict_is_checked),
+		TEST(test_verdict_is_the_roles_own),
+		TEST(test_level_is_the_verdicts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
