@@ -234,7 +234,7 @@ struct msg_init {
 	char chroot[PATH_MAX_MSG]; /* "" : none */
 	char pam_service[64];      /* pam role */
 	/* Acceptor: where its krb5.conf (that it reads) and rcache (that it writes) are; the same
-	 * as chroot where that is entered. "" for all others. */
+	 * as chroot where that is entered. Initiator: its krb5.conf. "" for all others. */
 	char directory[PATH_MAX_MSG];
 };
 

@@ -139,3 +139,222 @@ def test_what_the_upstream_refuses_is_final_and_told(gateway, serve):
         r = wait_for(lambda: near.records("session-close", reason=reason.decode()), why=near.story)[0]
         assert r["via"] == b"up0"
     assert spare.records("session-open") == []
+
+
+def with_password(g, text="far:se:cret\n"):
+    """Writes the credentials file of an upstream."""
+    with open(f"{g.dir}/up.pw", "w", opener=lambda p, fl: os.open(p, fl, 0o600)) as f:
+        f.write(text)
+
+
+FAR_PASSWORD = f'auth password file "@DIR@/users"\npass connect, bind, udp from any to {HOME} user far auth password\n'
+
+
+def far_with_users(gateway):
+    return gateway(FAR_PASSWORD, before=lambda g: g.write_users(sally.user_line("far", "se:cret")))
+
+
+@pytest.mark.parametrize("user", [None, sally.NOBODY])
+def test_a_password_is_the_initiators_alone(gateway, echo, user):
+    def prepare(g):
+        with_password(g)
+        if user:
+            os.chown(f"{g.dir}/up.pw", user, user)
+    far = far_with_users(gateway)
+    near = gateway(via(far.port, more='auth password file "@DIR@/up.pw"'), before=prepare, user=user)
+    assert near.children("authd") and len(near.children("authd")) == 1
+    for _ in range(2):
+        c, reply = open_session(near.at, "127.0.0.1", echo.port)
+        assert reply[0] == 0
+        c.send(b"hello")
+        assert c.read(5) == b"hello"
+        c.close()
+    assert far.record("session-open")["user"] == b"far"
+    assert near.record("session-close")["via"] == b"up0"
+
+
+def test_a_wrong_password_fails_over_and_is_told(gateway, echo):
+    far, spare = far_with_users(gateway), gateway(FAR)
+    near = gateway(f'upstream a socks5 "127.0.0.1" port {far.port} auth password file "@DIR@/up.pw"\n'
+                   f'upstream b socks5 "127.0.0.1" port {spare.port}\n'
+                   f"pass connect from any to 127.0.0.0/8 port {echo.port} auth none via {{ a, b }}\n"
+                   f"pass connect from any to 127.0.0.0/8 auth none via a\n",
+                   before=lambda g: with_password(g, "far:wrong\n"))
+    c, reply = open_session(near.at, "127.0.0.1", echo.port)
+    assert reply[0] == 0
+    c.close()
+    assert near.record("session-close")["via"] == b"b"
+    c, reply = open_session(near.at, "127.0.0.1", 9)
+    assert reply[0] == socks5.GENERAL
+    c.close()
+    assert near.record("session-close", reason="upstream-auth-failed")["via"] == b"a"
+    # mended by a reload
+    with_password(near)
+    near.reload()
+    c, reply = open_session(near.at, "127.0.0.1", 9)
+    assert reply[0] == socks5.REFUSED
+    c.close()
+
+
+def test_an_upstream_that_fails_is_passed_over_for_a_while(gateway, serve, echo):
+    gone = peers.free_port()
+    far = gateway(FAR)
+    near = gateway(via(gone, far.port), workers=1)
+    for _ in range(3):
+        c, reply = open_session(near.at, "127.0.0.1", echo.port)
+        assert reply[0] == 0
+        c.close()
+    assert len(wait_for(lambda: len(near.records("session-close")) == 3 and near.records("session-close"))) == 3
+    assert {r["via"] for r in near.records("session-close")} == {b"up1"}
+    # Only the first tried it: an upstream there is not asked until its rest is over, and then it is.
+    back = Script((3, b"\5\xff"))
+    back.s.close()
+    back.s = peers.listener(port=gone)
+    back.start()
+    try:
+        c, reply = open_session(near.at, "127.0.0.1", echo.port)
+        c.close()
+        assert reply[0] == 0 and back.came == 0
+        time.sleep(2.2)
+        c, reply = open_session(near.at, "127.0.0.1", echo.port)
+        c.close()
+        assert reply[0] == 0 and back.came == 1
+    finally:
+        back.stop()
+
+
+def test_where_all_fail_all_are_tried_again(gateway):
+    near = gateway(via(peers.free_port(), peers.free_port()), workers=1)
+    for _ in range(3):
+        c, reply = open_session(near.at, "127.0.0.1", 9)
+        assert reply == (socks5.GENERAL, "0.0.0.0", 0)
+        c.close()
+    rs = wait_for(lambda: len(near.records("session-close")) == 3 and near.records("session-close"), why=near.story)
+    assert {r["reason"] for r in rs} == {b"upstream-failed"} and {r["error"] for r in rs} == {b"ECONNREFUSED"}
+
+
+OK_REPLY = b"\5\0\0\1\x7f\0\0\1\0\7"
+
+
+@pytest.mark.parametrize("script, rep", [
+    ([(3, b"\5\xff")], socks5.GENERAL),                          # it takes none of the methods
+    ([(3, b"\5\2")], socks5.GENERAL),                            # one that was not offered
+    ([(3, b"\4\0")], socks5.GENERAL),                            # another version
+    ([(3, b"HTTP/1.1 400 Bad Request\r\n\r\n")], socks5.GENERAL),
+    ([(3, None)], socks5.GENERAL),                               # it closes
+    ([(3, b"\5\0"), (10, None)], socks5.GENERAL),
+    ([(3, b"\5\0"), (10, b"\4" + OK_REPLY[1:])], socks5.GENERAL),
+    ([(3, b"\5\0"), (10, b"\5\0\0\2" + OK_REPLY[4:])], socks5.GENERAL),  # no such ATYP
+    ([(3, b"\5\0"), (10, b"\5\x63\0\1\0\0\0\0\0\0")], socks5.GENERAL),   # no such REP
+    ([(3, b"\5\0"), (10, b"\5\4\0\1\0\0\0\0\0\0")], socks5.HOST),
+    ([(3, b"\5\0"), (10, b"\5\6\0\1\0\0\0\0\0\0")], socks5.TTL),
+    ([(3, b"\5\0"), (10, b"\5\7\0\3\0\0\0")], socks5.COMMAND),           # with an empty name
+    ([(3, b"\5\0"), (10, OK_REPLY + b"early data")], 0),
+    ([(3, [b"\5", b"\0"]), (10, [bytes([o]) for o in OK_REPLY + b"early data"])], 0),
+    ([(3, b"\5\0"), (10, b"\5\0\0\3\4host\0\7" + b"early data")], 0),
+    ([(3, b"\5\0"), (10, b"\5\0\0\4" + bytes(15) + b"\1\0\7" + b"early data")], 0),
+], ids=lambda v: None)
+def test_what_an_upstream_may_say(gateway, serve, script, rep):
+    up = serve(Script, *script)
+    near = gateway(via(up.port))
+    c, reply = open_session(near.at, "127.0.0.1", 9)
+    assert reply[0] == rep
+    assert rep != 0 or c.read(10) == b"early data"
+    if rep:
+        assert c.rest() == b""
+    c.close()
+    near.record("session-close")
+
+
+def test_an_upstream_that_is_silent_costs_the_time_and_no_more(gateway, serve):
+    up = serve(Script, (1 << 20, b""))
+    near = gateway("timeout connect 1s\n" + via(up.port))
+    began = time.monotonic()
+    c, reply = open_session(near.at, "127.0.0.1", 9)
+    assert reply[0] == socks5.GENERAL and 0.8 < time.monotonic() - began < 5
+    c.close()
+    assert near.record("session-close")["error"] == b"ETIMEDOUT"
+
+
+def test_a_silent_upstream_leaves_time_for_the_next(gateway, serve, echo):
+    up, far = serve(Script, (1 << 20, b"")), gateway(FAR)
+    near = gateway(via(up.port, far.port))
+    began = time.monotonic()
+    c, reply = open_session(near.at, "127.0.0.1", echo.port)
+    assert reply[0] == 0 and 4 < time.monotonic() - began < 12
+    c.close()
+
+
+def test_an_upstream_that_dies_ends_the_session(gateway, echo):
+    far = gateway(FAR)
+    near = gateway(via(far.port))
+    c, reply = open_session(near.at, "127.0.0.1", echo.port)
+    c.send(b"x")
+    assert c.read(1) == b"x"
+    far.kill()
+    assert c.ended()
+    c.close()
+    assert near.record("session-close")["reason"] in (b"target-closed", b"target-reset")
+
+
+def test_the_clients_early_octets_go_on(gateway, echo):
+    far = gateway(FAR)
+    near = gateway(via(far.port))
+    c = Client(near.at)
+    c.send(socks5.greeting(0) + socks5.request("127.0.0.1", echo.port) + b"at once")
+    assert c.method() == 0 and c.reply()[0] == 0
+    assert c.read(7) == b"at once"
+    c.close()
+
+
+def test_bind_by_the_upstream(gateway):
+    far = gateway(FAR)
+    near = gateway(via(far.port))
+    c = Client(near.at)
+    assert c.greet(0) == 0
+    rep, host, port = c.connect("127.0.0.1", 0, command=BIND)
+    assert rep == 0
+    assert far.record("session-open")["outgoing"] == b"%s:%d" % (host.encode(), port)
+    with socket.create_connection((host, port), 10) as peer:
+        assert c.reply() == (0, *peer.getsockname())
+        peer.sendall(b"from the peer")
+        assert c.read(13) == b"from the peer"
+        c.send(b"to it")
+        assert peer.recv(5) == b"to it"
+    c.close()
+    assert near.record("session-close")["via"] == b"up0"
+
+
+def test_bind_ends_where_nobody_comes(gateway):
+    far = gateway("timeout bind 1s\n" + FAR)
+    near = gateway(via(far.port))
+    c = Client(near.at)
+    c.greet(0)
+    assert c.connect("127.0.0.1", 0, command=BIND)[0] == 0
+    assert c.reply()[0] == socks5.TTL
+    c.close()
+    assert near.record("session-close")["reason"] == b"bind-timeout"
+
+
+def test_what_the_configuration_refuses():
+    head = "listen on 127.0.0.1 port 1080\n"
+    for text, want in (
+            ("pass from any auth none via hq\n", 'upstream "hq" is not defined'),
+            ('upstream hq socks5 "127.0.0.1" port 1080\n', "is this gateway itself"),
+            ('upstream hq socks5 "127.0.0.1" port 1\n' * 2, "is defined a second time"),
+            ('upstream hq socks5 "127.0.0.1" port 1\nblock from any via hq\n', "via stands in a block rule"),
+            ('upstream hq socks5 "127.0.0.1" port 1\npass from any auth none via { hq, hq }\n', "stands twice"),
+            ('upstream hq socks5 "127.0.0.1" port 1 auth password file "/nonexistent"\n', "cannot use /nonexistent"),
+            ('upstream hq socks5 "224.0.0.1" port 1\n', "is no host's address"),
+            ('upstream "h q" socks5 "127.0.0.1" port 1\n', "is no upstream's name"),
+            ('upstream hq socks5 "127.0.0.1" port 1 auth gssapi ccache "FILE:/x" keytab "/nonexistent"\n',
+             "a keytab and a ccache")):
+        status, said = sally.check(head + text)
+        assert status != 0 and want in said, (text, said)
+    for text, want in (
+            ('upstream hq socks5 "127.0.0.1" port 1\nblock from any to 10.0.0.0/8\npass from any to any auth none via hq\n',
+             "blocks every name"),
+            ('upstream hq socks5 "127.0.0.1" port 1\npass from any to 10.0.0.0/8 auth none via hq\n',
+             "via passes every name")):
+        status, said = sally.check(head + text)
+        assert status == 0 and want in said, (text, said)
