@@ -18,6 +18,8 @@ offered(const struct socks_greeting *g)
 			methods |= METHOD_BIT(METHOD_NONE);
 		else if (g->methods[i] == SOCKS_METHOD_PASSWORD)
 			methods |= METHOD_BIT(METHOD_PASSWORD);
+		else if (g->methods[i] == SOCKS_METHOD_GSSAPI)
+			methods |= METHOD_BIT(METHOD_GSSAPI);
 	}
 	return methods;
 }

@@ -1,15 +1,18 @@
 /*
  * The handshake's input. Owns the buffer, reads no more than it holds, and calls the step of the
- * session's state; trusts nothing in it.
+ * session's state; trusts nothing in it. Where the request is encapsulated, messages of RFC 1961
+ * are read, and the buffer has what they held.
  */
 #include "worker/handshake.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include "common/socks.h"
 #include "worker/auth.h"
+#include "worker/flow.h"
+#include "worker/protected.h"
 #include "worker/session.h"
 #include "worker/worker.h"
 
@@ -53,12 +56,153 @@ static void
 handshake_poll(struct session *s)
 {
 	const struct handshake *hs = s->hs;
-	bool in =
-	    !hs->held && !hs->eof && hs->in_len < sizeof(hs->in) && s->state != SESSION_CONNECT;
+	bool in = !hs->held && !hs->eof && hs->unsent == NULL && hs->in_len < sizeof(hs->in) &&
+		  hs->behind == NULL && s->state != SESSION_CONNECT;
+	uint32_t events = (in ? EPOLLIN : 0) | (hs->unsent != NULL ? EPOLLOUT : 0);
 
-	if (ev_set(s->w->loop, &s->ev[CLIENT], in ? EPOLLIN : 0) == -1)
+	if (ev_set(s->w->loop, &s->ev[CLIENT], events) == -1)
 		session_close(s, REASON_GENERAL, errno);
 }
+
+/* --- octets to the client --- */
+
+/* What it takes of them, at the most all; -1: it is gone, and the session has ended. */
+static ssize_t
+send_some(struct session *s, const uint8_t *data, size_t len)
+{
+	ssize_t n = send(s->fd[CLIENT], data, len, MSG_NOSIGNAL);
+
+	if (n >= 0)
+		return n;
+	if (errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM)
+		return 0;
+	session_close(s, REASON_CLIENT_RESET, errno);
+	return -1;
+}
+
+bool
+handshake_send(struct session *s, const void *data, size_t len)
+{
+	struct held *u = s->hs->unsent;
+	ssize_t n = u == NULL ? send_some(s, data, len) : 0;
+
+	if (n == -1)
+		return false;
+	if ((size_t)n == len)
+		return true;
+	s->hs->unsent = held_add(u, (const uint8_t *)data + n, len - (size_t)n);
+	if (s->hs->unsent == NULL) {
+		held_free(u);
+		session_close(s, REASON_GENERAL, ENOMEM);
+		return false;
+	}
+	handshake_poll(s);
+	return true;
+}
+
+/* False: the session has ended. */
+static bool
+send_unsent(struct session *s)
+{
+	struct held *u = s->hs->unsent;
+	ssize_t n = send_some(s, u->data + u->at, u->len - u->at);
+
+	if (n == -1)
+		return false;
+	u->at += (size_t)n;
+	if (u->at == u->len) {
+		held_free(u);
+		s->hs->unsent = NULL;
+	}
+	return true;
+}
+
+/* --- octets from the client --- */
+
+/* What messages held: into the buffer, and behind it. False: they were not all sound, and the
+ * session has ended. */
+static bool
+take_clear(struct session *s, const struct clear *c)
+{
+	struct handshake *hs = s->hs;
+	enum reason why = c->fault;
+
+	for (unsigned i = 0; i < 2 && why == REASON_NONE; i++) {
+		const uint8_t *data = c->part[i].iov_base;
+		size_t len = c->part[i].iov_len, room = sizeof(hs->in) - hs->in_len;
+		size_t n = len < room ? len : room;
+
+		if (n > 0)
+			memcpy(hs->in + hs->in_len, data, n);
+		hs->in_len += n;
+		if (n == len)
+			continue;
+		struct held *more = held_add(hs->behind, data + n, len - n);
+		if (more == NULL)
+			why = REASON_GENERAL;
+		else
+			hs->behind = more;
+	}
+	protected_release(s->protected[CLIENT]);
+	if (why != REASON_NONE)
+		auth_denied(s, why);
+	return why == REASON_NONE;
+}
+
+bool
+handshake_protected(struct session *s)
+{
+	struct protected *p = s->protected[CLIENT];
+	struct handshake *hs = s->hs;
+	size_t len = hs->in_len;
+	struct clear c;
+
+	if (p == NULL)
+		return true;
+	memcpy(s->w->scratch, hs->in, len);
+	hs->in_len = 0;
+	protected_open(p, s->w->scratch, len, &c);
+	return take_clear(s, &c);
+}
+
+/* False: nothing came now, or the session has ended. */
+static bool
+handshake_read(struct session *s)
+{
+	struct protected *p = s->state == SESSION_REQUEST ? s->protected[CLIENT] : NULL;
+	struct handshake *hs = s->hs;
+	struct clear c;
+	ssize_t n;
+
+	if (p != NULL)
+		n = protected_recv(p, s->fd[CLIENT], s->w->scratch, sizeof(s->w->scratch), &c);
+	else
+		n = recv(s->fd[CLIENT], hs->in + hs->in_len, sizeof(hs->in) - hs->in_len, 0);
+	if (n == -1) {
+		if (errno != EAGAIN && errno != EINTR)
+			session_close(s, REASON_CLIENT_RESET, errno);
+		return false;
+	}
+	hs->eof = n == 0;
+	if (n > 0 && p != NULL)
+		return take_clear(s, &c);
+	hs->in_len += (size_t)n;
+	return true;
+}
+
+/* The client has closed, and left no whole message behind: it will not come to a request. */
+static void
+came_to_nothing(struct session *s)
+{
+	const struct protected *p = s->protected[CLIENT];
+
+	if (s->state == SESSION_REQUEST && p != NULL && protected_under_way(p))
+		session_turn_away(s, REASON_ENCAP_CUT, 0, NULL, 0);
+	else
+		session_close(s, REASON_CLIENT_CLOSED, 0);
+}
+
+/* --- steps --- */
 
 void
 handshake_run(struct session *s)
@@ -66,16 +210,18 @@ handshake_run(struct session *s)
 	struct handshake *hs = s->hs;
 	enum step r = STEP_AGAIN;
 
+	if (hs->unsent != NULL) {
+		handshake_poll(s);
+		return;
+	}
 	hs->held = false;
 	while (r == STEP_AGAIN)
 		r = chan_full(&s->w->master) ? STEP_ROOM : step(s);
 	if (r == STEP_OVER)
 		return;
 	hs->held = r == STEP_ROOM;
-	/* A client that has closed, and left no whole message behind, will not come to a request.
-	 */
 	if (hs->eof && (r == STEP_MORE || (s->state == SESSION_AUTH_WAIT && hs->in_len == 0))) {
-		session_close(s, REASON_CLIENT_CLOSED, 0);
+		came_to_nothing(s);
 		return;
 	}
 	handshake_poll(s);
@@ -84,38 +230,24 @@ handshake_run(struct session *s)
 void
 handshake_event(struct session *s, uint32_t events)
 {
-	struct handshake *hs = s->hs;
+	uint32_t asked = s->ev[CLIENT].events;
 
-	if ((s->ev[CLIENT].events & EPOLLIN) == 0) {
-		/* Nothing was asked for: this is its end (both ways, or an error). */
-		if ((events & (EPOLLERR | EPOLLHUP)) != 0)
-			session_close(s, REASON_CLIENT_RESET, 0);
+	/* Nothing was asked for: this is its end (both ways, or an error). */
+	if (asked == 0 && (events & (EPOLLERR | EPOLLHUP)) != 0) {
+		session_close(s, REASON_CLIENT_RESET, 0);
 		return;
 	}
-	ssize_t n = recv(s->fd[CLIENT], hs->in + hs->in_len, sizeof(hs->in) - hs->in_len, 0);
-	if (n == -1) {
-		if (errno != EAGAIN && errno != EINTR)
-			session_close(s, REASON_CLIENT_RESET, errno);
+	if (s->hs->unsent != NULL && !send_unsent(s))
 		return;
-	}
-	if (n == 0)
-		hs->eof = true;
-	else
-		hs->in_len += (size_t)n;
-	handshake_run(s);
+	if ((asked & EPOLLIN) == 0 || handshake_read(s))
+		handshake_run(s);
 }
 
 void
 handshake_timeout(struct session *s)
 {
-	static const uint8_t failure[2] = { SOCKS_AUTH_VERSION, 1 };
-
-	/* Whole credentials that no authd could take are a failed authentication; so are those
-	 * whose check takes too long. */
-	if (s->state == SESSION_AUTH && s->hs->held)
-		session_turn_away(s, REASON_AUTH, 0, failure, sizeof(failure));
-	else if (s->state == SESSION_AUTH_WAIT)
-		session_turn_away(s, REASON_HANDSHAKE, 0, failure, sizeof(failure));
+	if (s->state == SESSION_AUTH || s->state == SESSION_AUTH_WAIT)
+		auth_timeout(s);
 	else
 		session_turn_away(s, REASON_HANDSHAKE, 0, NULL, 0);
 }

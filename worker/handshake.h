@@ -5,6 +5,7 @@
 #ifndef WORKER_HANDSHAKE_H
 #define WORKER_HANDSHAKE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,12 @@ void handshake_event(struct session *s, uint32_t events);
 void handshake_run(struct session *s);
 /* Takes n octets out of the buffer and wipes where they were. */
 void handshake_take(struct session *s, size_t n);
+/* Sends octets that may be many: what the client does not take now, it takes before the next step.
+ * False: it is gone, and the session has ended. */
+bool handshake_send(struct session *s, const void *data, size_t len);
+/* The client is known, and what follows is encapsulated if that was agreed: what has come of it
+ * already too. False: it was not sound, and the session has ended. */
+bool handshake_protected(struct session *s);
 /* `timeout handshake` is over. */
 void handshake_timeout(struct session *s);
 /* There is room again at the master or at authd: all that waited for it goes on. */

@@ -125,6 +125,7 @@ on_peer(struct worker *w, struct msg *m)
 		return names_resolver(w->names, fd, in.spawn) == 0;
 	case ROLE_PASSWORD:
 	case ROLE_PAM:
+	case ROLE_ACCEPTOR:
 		return auth_peer(w, fd, (enum role)in.role, in.spawn) == 0;
 	case ROLE_INITIATOR:
 		return upstream_peer(w, fd, in.spawn) == 0;
@@ -334,6 +335,7 @@ link_open(struct session *s)
 	m.name_len = hs->name_len;
 	m.claim_len = hs->claim_len;
 	m.socks = hs->socks;
+	m.level = hs->level;
 	end = mempcpy(end, hs->user, hs->user_len);
 	end = mempcpy(end, hs->name, hs->name_len);
 	end = mempcpy(end, hs->claim, hs->claim_len);

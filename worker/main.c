@@ -8,6 +8,7 @@
 #include "common/ev.h"
 #include "worker/filter.h"
 #include "worker/link.h"
+#include "worker/token.h"
 #include "worker/worker.h"
 
 int
@@ -24,6 +25,8 @@ main(void)
 	w = worker_new(l, init.slots);
 	if (w == NULL)
 		child_fail("cannot make the session slots");
+	if (token_init() == -1)
+		child_fail("cannot prepare libcrypto");
 	child_enter(&worker_sandbox, &init);
 	child_master(&w->master, l, &init, link_on_msg);
 	if (loop_run(l) == -1)

@@ -25,6 +25,7 @@ request_rules(const struct session *s, const struct addr *target, uint32_t *rule
 	const struct handshake *hs = s->hs;
 	struct query q = { .known = KNOW_ALL,
 		.method = hs->method,
+		.level = hs->level,
 		.command = hs->command,
 		.port = hs->asked.port,
 		.source = hs->client.a,
@@ -211,11 +212,11 @@ static void
 not_a_request(struct session *s, const struct socks_request *r)
 {
 	static const struct addrport none;
-	uint8_t reply[SOCKS_REPLY_MAX];
+	uint8_t reply[REPLY_MAX];
 	size_t len = 0;
 
 	if (r->version == SOCKS_VERSION)
-		len = socks_reply(reply, SOCKS_REP_GENERAL, &none);
+		len = reply_make(s, REASON_PROTOCOL, &none, reply);
 	session_turn_away(s, REASON_PROTOCOL, 0, reply, len);
 }
 

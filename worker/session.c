@@ -14,8 +14,10 @@
 #include "worker/accept.h"
 #include "worker/auth.h"
 #include "worker/bind.h"
+#include "worker/flow.h"
 #include "worker/handshake.h"
 #include "worker/link.h"
+#include "worker/protected.h"
 #include "worker/race.h"
 #include "worker/relay.h"
 #include "worker/reply.h"
@@ -31,6 +33,8 @@
 #define LINGER_OCTETS (1024u * 1024) /* then nothing is read any more, until the time is over */
 #define LINGER_READS  4              /* a turn */
 
+#define TICKET_STEP_MS 1000 /* how exactly a ticket's end is kept */
+
 void (*session_trace)(const struct session *s, enum session_state from, enum session_state to);
 
 #define TO(s) (1u << (s))
@@ -38,9 +42,10 @@ static const uint32_t may_become[SESSION_STATES] = {
 	[SESSION_FREE] = TO(SESSION_GREETING),
 	[SESSION_GREETING] =
 	    TO(SESSION_AUTH) | TO(SESSION_REQUEST) | TO(SESSION_LINGER) | TO(SESSION_FREE),
-	[SESSION_AUTH] = TO(SESSION_AUTH_WAIT) | TO(SESSION_LINGER) | TO(SESSION_FREE),
-	[SESSION_AUTH_WAIT] =
-	    TO(SESSION_REQUEST) | TO(SESSION_LINGER) | TO(SESSION_ABORTED) | TO(SESSION_FREE),
+	[SESSION_AUTH] =
+	    TO(SESSION_AUTH_WAIT) | TO(SESSION_LINGER) | TO(SESSION_ABORTED) | TO(SESSION_FREE),
+	[SESSION_AUTH_WAIT] = TO(SESSION_AUTH) | TO(SESSION_REQUEST) | TO(SESSION_LINGER) |
+			      TO(SESSION_ABORTED) | TO(SESSION_FREE),
 	[SESSION_REQUEST] = TO(SESSION_CONNECT) | TO(SESSION_LINGER) | TO(SESSION_FREE),
 	[SESSION_CONNECT] = TO(SESSION_BIND) | TO(SESSION_RELAY) | TO(SESSION_UDP) |
 			    TO(SESSION_LINGER) | TO(SESSION_FREE),
@@ -189,6 +194,61 @@ on_deadline(struct deadline *d)
 	}
 }
 
+/* --- the end of a client's ticket --- */
+
+/* Deadlines have few different lengths, so it is awaited in steps that are powers of two. */
+static void
+await_ticket(struct session *s)
+{
+	uint64_t left = s->ticket_end - loop_now(s->w->loop), step = TICKET_STEP_MS;
+
+	while (step * 2 <= left)
+		step *= 2;
+	deadline_arm(s->w->loop, &s->ticket, left == 0 ? 0 : step);
+}
+
+static void
+on_ticket(struct deadline *d)
+{
+	struct session *s = (struct session *)((char *)d - offsetof(struct session, ticket));
+
+	if (loop_now(s->w->loop) < s->ticket_end) {
+		await_ticket(s);
+		return;
+	}
+	switch ((enum session_state)s->state) {
+	case SESSION_AUTH:
+	case SESSION_AUTH_WAIT:
+		auth_denied(s, REASON_TICKET);
+		break;
+	case SESSION_GREETING:
+	case SESSION_REQUEST:
+		session_turn_away(s, REASON_TICKET, 0, NULL, 0);
+		break;
+	case SESSION_CONNECT:
+	case SESSION_BIND:
+		session_fail(s, REASON_TICKET, 0, RULE_NONE);
+		break;
+	case SESSION_RELAY:
+	case SESSION_UDP:
+		session_hang_up(s, REASON_TICKET, 0);
+		break;
+	case SESSION_LINGER:
+	case SESSION_FREE:
+	case SESSION_ABORTED:
+	case SESSION_STATES:
+		break;
+	}
+}
+
+void
+session_ticket(struct session *s, uint32_t seconds)
+{
+	s->ticket.cb = on_ticket;
+	s->ticket_end = loop_now(s->w->loop) + (uint64_t)seconds * 1000;
+	await_ticket(s);
+}
+
 /* --- birth --- */
 
 struct session *
@@ -247,6 +307,8 @@ handshake_free(struct session *s)
 	bind_free(s);
 	link_policy_release(s->w, hs->policy);
 	free(hs->groups);
+	held_free(hs->unsent);
+	held_free(hs->behind);
 	explicit_bzero(hs, sizeof(*hs)); /* it may hold a password */
 	free(hs);
 	s->hs = NULL;
@@ -259,8 +321,25 @@ session_close_side(struct session *s, enum side side)
 	if (s->fd[side] != -1)
 		close(s->fd[side]);
 	s->fd[side] = -1;
-	free(s->flow[side].held);
+	held_free(s->flow[side].held);
 	s->flow[side].held = NULL;
+}
+
+/* The keys go with the session. */
+static void
+session_unprotect(struct session *s)
+{
+	deadline_disarm(&s->ticket);
+	for (unsigned i = 0; i < SIDES; i++) {
+		protected_free(s->protected[i]);
+		s->protected[i] = NULL;
+	}
+}
+
+static bool
+in_exchange(const struct session *s)
+{
+	return s->state == SESSION_AUTH || s->state == SESSION_AUTH_WAIT;
 }
 
 static void
@@ -303,13 +382,14 @@ session_close(struct session *s, enum reason why, int error)
 
 	session_record_close(s, why, error, w->policy->img->version, RULE_NONE);
 	deadline_disarm(&s->deadline);
-	if (s->auth_wait && s->state == SESSION_AUTH_WAIT)
+	if (in_exchange(s))
 		auth_abort(s);
 	handshake_free(s);
 	udp_free(s);
+	session_unprotect(s);
 	session_close_side(s, CLIENT);
 	session_close_side(s, TARGET);
-	if (s->auth_wait)
+	if (s->auth_wait != SERVICE_NONE)
 		session_set_state(s, SESSION_ABORTED);
 	else
 		session_release(s);
@@ -318,7 +398,7 @@ session_close(struct session *s, enum reason why, int error)
 void
 session_auth_done(struct session *s)
 {
-	s->auth_wait = false;
+	s->auth_wait = SERVICE_NONE;
 	if (s->state == SESSION_ABORTED)
 		session_release(s);
 }
@@ -339,12 +419,13 @@ session_linger(struct session *s)
 {
 	struct worker *w = s->w;
 
-	if (s->auth_wait && s->state == SESSION_AUTH_WAIT)
+	if (in_exchange(s))
 		auth_abort(s);
 	shutdown(s->fd[CLIENT], SHUT_WR);
 	session_set_state(s, SESSION_LINGER);
 	handshake_free(s);
 	udp_free(s);
+	session_unprotect(s);
 	session_close_side(s, TARGET);
 	int r = s->ev[CLIENT].fd != -1 ? ev_set(w->loop, &s->ev[CLIENT], EPOLLIN)
 				       : ev_add(w->loop, &s->ev[CLIENT], s->fd[CLIENT], EPOLLIN);

@@ -24,11 +24,12 @@ struct race;
 struct bind;
 struct upstream;
 struct udp;
+struct protected;
 
 enum session_state {
 	SESSION_FREE,
 	SESSION_GREETING,  /* waits for RFC 1928's method selection message */
-	SESSION_AUTH,      /* waits for RFC 1929's credentials, or for an authd to give them to */
+	SESSION_AUTH,      /* waits for credentials or a token, or for an authd to give them to */
 	SESSION_AUTH_WAIT, /* authd has them */
 	SESSION_REQUEST,   /* waits for the request */
 	SESSION_CONNECT,   /* look-up, attempts, the master's grant or listener */
@@ -48,6 +49,8 @@ enum side { CLIENT, TARGET, SIDES };
 /* What one side did not take yet; it exists only while there is any. */
 struct held {
 	size_t at, len;
+	size_t clear; /* octets of users' data in it, where it is encapsulated: they count at its
+			 end */
 	uint8_t data[];
 };
 
@@ -62,6 +65,17 @@ struct flow {
 /* Holds the longest message of a handshake and some data sent along with it. */
 #define HANDSHAKE_BUF 1024
 
+/* An exchange of RFC 1961: the message that is under way in each direction. */
+struct handshake_gssapi {
+	uint32_t total, at;             /* of the client's token; at: authd has so many octets */
+	uint32_t reply_total, reply_at; /* of authd's; at: the client was sent so many */
+	uint8_t kind;                   /* enum token_kind of the last message */
+	bool inside;                    /* its header has been read, its token not all */
+	bool answered;                  /* authd's answer to it was passed on whole */
+	bool keys;                      /* AUTH_KEYS has come, ... */
+	uint8_t level;                  /* ... for this level; LEVEL_CLEAR: it has not */
+};
+
 struct handshake {
 	struct addrport client, gateway;
 	struct policy *policy; /* from the request on: what it is decided by */
@@ -75,8 +89,12 @@ struct handshake {
 	bool eof;      /* the client will send no more */
 	bool held;     /* the next step waits for room at the master or at authd */
 	bool granted;
-	uint8_t method;  /* enum method */
-	uint8_t command; /* enum command */
+	struct handshake_gssapi gssapi;
+	struct held *unsent; /* what the client has not taken: no step is taken until it has */
+	struct held *behind; /* data that came with the request and do not fit `in` */
+	uint8_t method;      /* enum method */
+	uint8_t level;       /* enum level */
+	uint8_t command;     /* enum command */
 	uint8_t command_raw;
 	uint8_t socks; /* version of the protocol: 5 or 4 */
 	uint8_t user_len, name_len, norm_len, claim_len;
@@ -101,18 +119,21 @@ struct session {
 	struct worker *w;
 	struct handshake *hs; /* NULL from the relay on */
 	struct flow flow[SIDES];
-	struct udp *udp;            /* the association that it is */
-	uint64_t last;              /* ms: last activity */
-	uint32_t gen;               /* never 0 once used */
-	uint32_t idle, half_closed; /* ms */
-	uint32_t drained;           /* octets, while lingering */
-	uint8_t state;              /* enum session_state */
-	uint8_t first_closed;       /* enum reason: which side closed first */
-	bool opened;                /* the master has its `open` ... */
-	bool closed;                /* ... and its `close` */
-	bool counted;               /* in the worker's handshakes */
-	bool auth_wait;             /* authd owes its answer */
-	bool half_armed;            /* the deadline is the half-closed one */
+	struct udp *udp;                    /* the association that it is */
+	struct protected *protected[SIDES]; /* a side whose octets are encapsulated (RFC 1961) */
+	struct deadline ticket;             /* looks whether the client's ticket has ended ... */
+	uint64_t ticket_end;                /* ... which is then, in ms of the loop's clock */
+	uint64_t last;                      /* ms: last activity */
+	uint32_t gen;                       /* never 0 once used */
+	uint32_t idle, half_closed;         /* ms */
+	uint32_t drained;                   /* octets, while lingering */
+	uint8_t state;                      /* enum session_state */
+	uint8_t first_closed;               /* enum reason: which side closed first */
+	bool opened;                        /* the master has its `open` ... */
+	bool closed;                        /* ... and its `close` */
+	bool counted;                       /* in the worker's handshakes */
+	uint8_t auth_wait;                  /* enum service: of authd's, this one owes its answer */
+	bool half_armed;                    /* the deadline is the half-closed one */
 	SLIST_ENTRY(session) entry;
 };
 
@@ -152,6 +173,8 @@ void session_hang_up(struct session *s, enum reason why, int error);
 void session_close(struct session *s, enum reason why, int error);
 /* authd's final answer for a session that is gone: its slot is free now. */
 void session_auth_done(struct session *s);
+/* From now on a session lasts no longer than so many seconds. */
+void session_ticket(struct session *s, uint32_t seconds);
 
 /* Wipes and frees the handshake with all that it holds. */
 void handshake_free(struct session *s);

@@ -13,6 +13,7 @@
 
 #include "worker/connect.h"
 #include "worker/link.h"
+#include "worker/protected.h"
 #include "worker/reply.h"
 #include "worker/udp_parts.h"
 #include "worker/worker.h"
@@ -108,6 +109,7 @@ udp_new(struct session *s, uint32_t rule)
 	u->fragments = img->udp_fragments != 0;
 	reassembly_init(&u->reassembly, &s->w->reassembly, u->drops);
 	u->method = hs->method;
+	u->level = hs->level;
 	u->groups = hs->groups;
 	u->groups_len = hs->groups_len;
 	u->user_len = hs->user_len;
@@ -123,8 +125,10 @@ void
 udp_associate(struct session *s)
 {
 	struct handshake *hs = s->hs;
-	struct query q = { .known = KNOW_SOURCE | KNOW_METHOD | KNOW_USER | KNOW_COMMAND,
+	struct query q = { .known =
+			       KNOW_SOURCE | KNOW_METHOD | KNOW_LEVEL | KNOW_USER | KNOW_COMMAND,
 		.method = hs->method,
+		.level = hs->level,
 		.command = COMMAND_UDP,
 		.source = hs->client.a,
 		.user = hs->user,
@@ -162,6 +166,8 @@ udp_granted(struct session *s)
 		return;
 	session_set_state(s, SESSION_UDP);
 	handshake_free(s);
+	if (s->protected[CLIENT] != NULL)
+		token_datagrams(s->protected[CLIENT] -> token);
 	if (ev_set(l, &s->ev[CLIENT], EPOLLIN) == -1 ||
 	    ev_add(l, &s->ev[TARGET], s->fd[TARGET], EPOLLIN) == -1) {
 		session_close(s, REASON_GENERAL, errno);

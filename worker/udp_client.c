@@ -80,15 +80,38 @@ relay(struct udp *u, const struct datagram *d)
 		to_address(u, &a, d);
 }
 
-static void
-from_client(struct udp *u, const struct udp_packet *p)
+/* Takes a datagram out of its message: exactly one, of which nothing is missing (RFC 1961 section
+ * 5). False: it is dropped. */
+static bool
+open_token(struct udp *u, struct token_context *t, struct udp_packet *p)
 {
+	struct gss_header h;
+	const uint8_t *data;
+	enum token_fault fault = TOKEN_BAD;
+
+	if (gss_header(p->data, p->len, &h) == GSS_HEADER && h.type == GSS_DATA &&
+	    h.len == p->len - GSS_HEADER)
+		fault = token_unwrap(t, p->data + GSS_HEADER, h.len, &data, &p->len);
+	if (fault != TOKEN_OK) {
+		udp_drop(u, fault == TOKEN_SEQUENCE ? DROP_REPLAY : DROP_TOKEN);
+		return false;
+	}
+	p->data += data - p->data;
+	return true;
+}
+
+static void
+from_client(struct udp *u, struct udp_packet *p)
+{
+	struct token_context *t = udp_token(u, CLIENT);
 	struct datagram d, whole;
 
 	if (!is_client(u, &p->from)) {
 		udp_drop(u, DROP_SOURCE);
 		return;
 	}
+	if (t != NULL && !open_token(u, t, p))
+		return;
 	if (datagram_parse(p->data, p->len, &d) == -1) {
 		udp_drop(u, DROP_HEADER);
 		return;

@@ -42,6 +42,11 @@ static struct {
 	struct udp_sending what[UDP_BATCH];
 } out;
 
+/* Tokens of what goes out next: room for a batch of ordinary ones, or one of any size. */
+#define SEALED (UDP_BATCH * 2048 + BUFFER)
+static uint8_t sealed[SEALED];
+static size_t sealed_len;
+
 /* The same as messages, each a run of datagrams. */
 static struct {
 	struct mmsghdr m[UDP_BATCH];
@@ -234,15 +239,50 @@ udp_flush(void)
 	out.n = 0;
 }
 
+/* A datagram becomes a message, RFC 1961 section 5. False: libcrypto failed. */
+static bool
+seal(struct iovec *iov, const struct udp_sending *one)
+{
+	static uint8_t clear[BUFFER];
+	uint8_t *at = sealed + sealed_len;
+
+	memcpy(clear, one->head, one->head_len);
+	memcpy(clear + one->head_len, one->data, one->len);
+	size_t n = token_wrap(one->token, clear, one->head_len + one->len, at + GSS_HEADER);
+	if (n == 0)
+		return false;
+	gss_header_put(at, GSS_DATA, n);
+	iov[0] = (struct iovec){ at, GSS_HEADER + n };
+	iov[1] = (struct iovec){ NULL, 0 };
+	sealed_len += GSS_HEADER + n;
+	return true;
+}
+
 void
 udp_put(int fd, const struct addrport *to, const struct udp_sending *one)
 {
-	if (out.n == UDP_BATCH || (out.n > 0 && out.fd != fd))
+	size_t len = one->head_len + one->len + udp_token_room(one->token);
+	bool room = one->token == NULL || len <= sizeof(sealed) - sealed_len;
+
+	if (one->token != NULL && len > BUFFER) {
+		udp_drop(one->u, DROP_SIZE);
+		return;
+	}
+	if (out.n == UDP_BATCH || (out.n > 0 && (out.fd != fd || !room)))
 		udp_flush();
-	unsigned i = out.n++;
+	if (out.n == 0)
+		sealed_len = 0;
+	unsigned i = out.n;
+	if (one->token != NULL && !seal(out.iov[i], one)) {
+		udp_drop(one->u, DROP_SEND);
+		return;
+	}
+	out.n++;
 	out.fd = fd;
 	out.to[i] = *to;
 	out.what[i] = *one;
+	if (one->token != NULL)
+		return;
 	out.iov[i][0] = (struct iovec){ out.what[i].head, one->head_len };
 	out.iov[i][1] = (struct iovec){ (uint8_t *)(uintptr_t)one->data, one->len };
 }

@@ -19,6 +19,7 @@
 #include "common/tree.h"
 #include "worker/egress.h"
 #include "worker/names.h"
+#include "worker/protected.h"
 #include "worker/session.h"
 
 #define UDP_QUEUE_MAX (256u * 1024)       /* octets of one association that wait for names */
@@ -94,6 +95,7 @@ struct udp {
 	uint64_t datagrams[SIDES];
 	uint32_t drops[DROP_COUNT];
 	uint8_t method;
+	uint8_t level;
 	uint8_t *groups; /* packed */
 	size_t groups_len;
 	size_t user_len;
@@ -105,6 +107,21 @@ udp_drop(struct udp *u, enum drop why)
 {
 	if (u->drops[why] != UINT32_MAX)
 		u->drops[why]++;
+}
+
+/* With what a side's datagrams are encapsulated (RFC 1961 section 5); NULL: with nothing. */
+static inline struct token_context *
+udp_token(const struct udp *u, enum side side)
+{
+	const struct protected *p = u->s->protected[side];
+
+	return p != NULL ? p->token : NULL;
+}
+/* Octets that it takes beyond header and data. */
+static inline size_t
+udp_token_room(const struct token_context *t)
+{
+	return t != NULL ? GSS_HEADER + token_overhead(t) : 0;
 }
 
 /* A datagram was passed on: it counts, and the association is not idle. */
@@ -137,10 +154,12 @@ struct udp_sending {
 	struct udp_name *name; /* that it was sent to, if it was to a name */
 	const uint8_t *data;   /* its octets are what is counted */
 	size_t len;
-	size_t head_len; /* of a reply: the header before it */
+	struct token_context *token; /* header and data go encapsulated; NULL: as they are */
+	size_t head_len;             /* of a reply: the header before it */
 	uint8_t head[DATAGRAM_REPLY_MAX];
 };
-/* Sends it with others, at the latest at udp_flush; its octets must stand until then. */
+/* Sends it with others, at the latest at udp_flush; its octets must stand until then, but for one
+ * that is encapsulated, which is done at once. */
 void udp_put(int fd, const struct addrport *to, const struct udp_sending *one);
 void udp_flush(void);
 

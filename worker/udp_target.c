@@ -74,8 +74,9 @@ reply(struct udp *u, struct udp_packet *p)
 		udp_drop(u, DROP_REPLY);
 		return;
 	}
+	one.token = udp_token(u, CLIENT);
 	one.head_len = datagram_header(one.head, &p->from);
-	if (one.head_len + p->len > max) {
+	if (one.head_len + p->len + udp_token_room(one.token) > max) {
 		udp_drop(u, DROP_SIZE);
 		return;
 	}
@@ -146,6 +147,7 @@ udp_rules(const struct udp *u, const struct addrport *at, const uint8_t *name, s
 {
 	struct query q = { .known = KNOW_ALL,
 		.method = u->method,
+		.level = u->level,
 		.command = COMMAND_UDP,
 		.port = at->port,
 		.source = u->client.a,

@@ -61,8 +61,9 @@ worker_free(struct worker *w)
 	}
 	if (w->listeners.tqh_last != NULL)
 		accept_stop(w);
-	if (w->authd_up)
-		chan_stop(&w->authd);
+	for (unsigned v = SERVICE_NONE + 1; v < SERVICES; v++)
+		if (w->authd[v].up)
+			chan_stop(&w->authd[v].chan);
 	names_free(w->names);
 	egress_free(w->egress);
 	while ((p = STAILQ_FIRST(&w->policies)) != NULL) {

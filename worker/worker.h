@@ -12,10 +12,12 @@
 #include "common/chan.h"
 #include "common/counts.h"
 #include "common/ev.h"
+#include "common/gss.h"
 #include "common/image.h"
 #include "common/msg.h"
 #include "common/reassembly.h"
 #include "worker/names.h"
+#include "worker/protected.h"
 #include "worker/upstream.h"
 
 struct session;
@@ -40,16 +42,32 @@ struct listener {
 };
 
 /*
- * The relay's one buffer. Never 64 KiB: loopback carries 65483 octets a segment, and 65536 leaves a
- * tail of 53 (the design has the measurement).
+ * What the relay reads at a time. Never 64 KiB: loopback carries 65483 octets a segment, and 65536
+ * leaves a tail of 53 (the design has the measurement).
  */
 #define SCRATCH_SIZE (60u * 1024)
+
+/*
+ * Services of authd that a worker asks, each of them a process with a channel of its own. One that
+ * a session waits for is named in it, and owes it exactly one answer.
+ */
+enum service {
+	SERVICE_NONE,
+	SERVICE_PASSWORD, /* the role that is in use: password or pam */
+	SERVICE_ACCEPTOR,
+	SERVICE_INITIATOR,
+	SERVICES
+};
+
+struct authd {
+	struct chan chan;
+	bool up;
+};
 
 struct worker {
 	struct loop *loop;
 	struct chan master;
-	struct chan authd; /* the role that is in use: password or pam */
-	bool authd_up;
+	struct authd authd[SERVICES];
 	struct chan initiator; /* authd's role that is a client of upstreams */
 	bool initiator_up;
 	struct names *names;
@@ -70,7 +88,8 @@ struct worker {
 	bool stopping;
 	struct deadline stop;
 	uint32_t stop_ticks;
-	uint8_t scratch[SCRATCH_SIZE];
+	uint8_t scratch[GSS_MESSAGE_MAX]; /* what was read; encapsulated, it is opened in place */
+	uint8_t sealed[PROTECTED_SEALED]; /* what one read becomes when it is encapsulated */
 };
 
 /* The worker that a process is; without channels. NULL with errno. */

@@ -309,7 +309,7 @@ expect_fault(unsigned n)
 	world_until(W.authd_ended);
 	world_until(world_count(MSG_PEER_FAULT) == n);
 	assert_int_equal(((const struct msg_peer_fault *)world_last(MSG_PEER_FAULT))->spawn, SPAWN);
-	assert_false(W.w->authd_up);
+	assert_false(W.w->authd[SERVICE_PASSWORD].up);
 	W.authd_ended = false;
 	world_peer(&W.authd, ROLE_PASSWORD, SPAWN);
 }

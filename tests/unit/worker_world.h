@@ -39,7 +39,7 @@
 struct seen {
 	enum msg_type type;
 	size_t len;
-	_Alignas(8) uint8_t payload[1024];
+	_Alignas(8) uint8_t payload[2048];
 };
 
 struct world {
@@ -108,8 +108,8 @@ world_image(struct world_image *i, const struct world_policy *p)
 		.rules = LIST(rules, 2),
 		.tables = LIST(tables, 2),
 		.methods = p->methods | METHOD_BIT(METHOD_NONE),
-		.prefer_n = 2,
-		.prefer = { METHOD_PASSWORD, METHOD_NONE },
+		.prefer_n = 3,
+		.prefer = { METHOD_GSSAPI, METHOD_PASSWORD, METHOD_NONE },
 		.timeout_handshake = p->handshake,
 		.timeout_connect = p->connect,
 		.timeout_idle = p->idle,
