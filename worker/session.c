@@ -303,6 +303,7 @@ handshake_free(struct session *s)
 	if (hs == NULL)
 		return;
 	upstream_free(s);
+	held_free(hs->early);
 	race_free(s);
 	bind_free(s);
 	link_policy_release(s->w, hs->policy);

@@ -82,6 +82,7 @@ struct handshake {
 	struct race *race;     /* while addresses are tried */
 	struct bind *bind;     /* while a peer is waited for, and before */
 	struct upstream *upstream; /* while one is asked */
+	struct held *early; /* the target's data that came in one message with an upstream's reply */
 	uint8_t *groups;       /* packed */
 	size_t groups_len;
 	size_t in_len;

@@ -17,6 +17,7 @@
 
 #include "common/rules.h"
 #include "worker/connect.h"
+#include "worker/flow.h"
 #include "worker/link.h"
 #include "worker/race.h"
 #include "worker/relay.h"
@@ -103,8 +104,11 @@ drop_connection(struct upstream *u)
 	if (u->fd != -1)
 		close(u->fd);
 	u->fd = -1;
-	free(u->out);
-	u->out = NULL;
+	held_free(u->out);
+	held_free(u->early);
+	u->out = u->early = NULL;
+	protected_free(u->protected);
+	u->protected = NULL;
 	explicit_bzero(u->in, sizeof(u->in));
 	u->in_len = 0;
 }
@@ -165,7 +169,7 @@ on_try(struct deadline *d)
 static int
 poll_it(struct upstream *u)
 {
-	uint32_t events = EPOLLIN | (u->out != NULL ? EPOLLOUT : 0);
+	uint32_t events = (u->ev.events & EPOLLIN) | (u->out != NULL ? EPOLLOUT : 0);
 
 	return ev_set(u->s->w->loop, &u->ev, events);
 }
@@ -216,33 +220,96 @@ flush(struct upstream *u)
 
 /* --- what it says --- */
 
-enum got { GOT_ALL, GOT_LESS, GOT_END };
+#define EARLY_READ 4096 /* octets: what an encapsulated reply is read with */
 
-/* Reads until `need` octets of the message are here, and no further: what stands behind a reply is
- * the relay's. */
+/* Opens what has come; its data stand in `early`. */
 static enum got
-more(struct upstream *u, size_t need)
+open_more(struct upstream *u)
 {
-	while (u->in_len < need) {
-		ssize_t n = recv(u->fd, u->in + u->in_len, need - u->in_len, 0);
+	struct clear c;
+	ssize_t n = protected_recv(u->protected, u->fd, u->s->w->scratch, EARLY_READ, &c);
 
-		if (n == -1 && (errno == EAGAIN || errno == EINTR))
-			return GOT_LESS;
-		if (n <= 0) {
-			if (n == 0)
-				errno = 0;
-			return GOT_END;
-		}
-		u->in_len += (size_t)n;
+	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		return GOT_LESS;
+	if (n <= 0) {
+		if (n == 0)
+			errno = 0;
+		return GOT_END;
 	}
+	for (unsigned i = 0; i < 2; i++) {
+		struct held *h = u->early;
+
+		if (c.part[i].iov_len > 0)
+			h = held_add(h, c.part[i].iov_base, c.part[i].iov_len);
+		if (c.part[i].iov_len > 0 && h == NULL)
+			c.fault = REASON_GENERAL;
+		else
+			u->early = h;
+	}
+	protected_release(u->protected);
+	errno = EPROTO;
+	return c.fault == REASON_NONE ? GOT_ALL : GOT_END;
+}
+
+static void
+take_early(struct upstream *u, size_t need)
+{
+	struct held *h = u->early;
+	size_t n = h != NULL ? h->len - h->at : 0;
+
+	n = n < need - u->in_len ? n : need - u->in_len;
+	if (n == 0)
+		return;
+	memcpy(u->in + u->in_len, h->data + h->at, n);
+	u->in_len += n;
+	h->at += n;
+	if (h->at < h->len)
+		return;
+	held_free(h);
+	u->early = NULL;
+}
+
+static enum got
+more_clear(struct upstream *u, size_t need)
+{
+	ssize_t n = recv(u->fd, u->in + u->in_len, need - u->in_len, 0);
+
+	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		return GOT_LESS;
+	if (n <= 0) {
+		if (n == 0)
+			errno = 0;
+		return GOT_END;
+	}
+	u->in_len += (size_t)n;
 	return GOT_ALL;
+}
+
+/* What stands behind a reply is the relay's: in clear it is not read, and what an encapsulated
+ * message holds beyond it stays in `early`. */
+enum got
+upstream_more(struct upstream *u, size_t need)
+{
+	enum got g = GOT_ALL;
+
+	if (u->protected == NULL) {
+		while (u->in_len < need && g == GOT_ALL)
+			g = more_clear(u, need);
+		return g;
+	}
+	take_early(u, need);
+	while (u->in_len < need && g == GOT_ALL) {
+		g = open_more(u);
+		take_early(u, need);
+	}
+	return u->in_len < need ? g : GOT_ALL;
 }
 
 /* A reply has the form of a request (RFC 1928 sections 4 and 6), REP in the place of CMD. */
 static enum got
 more_reply(struct upstream *u, struct socks_request *r)
 {
-	enum got g = more(u, 5);
+	enum got g = upstream_more(u, 5);
 
 	if (g != GOT_ALL)
 		return g;
@@ -250,7 +317,7 @@ more_reply(struct upstream *u, struct socks_request *r)
 		      : u->in[3] == SOCKS_ATYP_V6   ? 4 + 16 + 2
 		      : u->in[3] == SOCKS_ATYP_NAME ? 5 + (size_t)u->in[4] + 2
 						    : 5;
-	if ((g = more(u, need)) != GOT_ALL)
+	if ((g = upstream_more(u, need)) != GOT_ALL)
 		return g;
 	/* An empty name, which Dante and others send with a failure, is no request's. */
 	if (u->in[3] == SOCKS_ATYP_NAME && u->in[4] == 0)
@@ -298,9 +365,15 @@ hand_over(struct upstream *u)
 	ev_del(s->w->loop, &u->ev);
 	s->fd[TARGET] = u->fd;
 	u->fd = -1;
+	s->protected[TARGET] = u->protected;
+	u->protected = NULL;
+	s->hs->early = u->early;
+	u->early = NULL;
 	upstream_free(s);
 	request_established(s, &bnd);
 }
+
+static void reply_event(struct upstream *u);
 
 /* BIND's first reply (RFC 1928 section 4): the peer may come to the upstream. */
 static void
@@ -322,7 +395,8 @@ wait_for_peer(struct upstream *u)
 	}
 	session_set_state(s, SESSION_BIND);
 	deadline_arm(s->w->loop, &s->deadline, ms != 0 ? ms : img->timeout_bind);
-	(void)reply_send(s, REASON_NONE, &u->bnd);
+	if (reply_send(s, REASON_NONE, &u->bnd) && u->early != NULL)
+		reply_event(u);
 }
 
 static void
@@ -423,14 +497,19 @@ void
 upstream_ask(struct upstream *u)
 {
 	const struct handshake *hs = u->s->hs;
-	uint8_t out[SOCKS_REQUEST_MAX];
+	uint8_t out[SOCKS_REQUEST_MAX], sealed[GSS_HEADER + SOCKS_REQUEST_MAX + PROTECTED_OVERHEAD];
+	const uint8_t *data = out;
 	size_t n;
 
 	deadline_disarm(&u->try);
 	u->in_len = 0;
 	u->state = UPSTREAM_REPLY;
 	n = socks_request_put(out, hs->command_raw, &hs->dest, hs->norm, hs->norm_len);
-	if (upstream_put(u, out, n) == -1)
+	if (u->protected != NULL) {
+		n = protected_seal(u->protected, out, n, sealed);
+		data = sealed;
+	}
+	if (n == 0 || upstream_put(u, data, n) == -1)
 		session_fail(u->s, REASON_UPSTREAM, errno, RULE_NONE);
 }
 
@@ -446,7 +525,7 @@ static void
 method_event(struct upstream *u)
 {
 	const struct image_upstream *up = upstream_of(u);
-	enum got g = more(u, 2);
+	enum got g = upstream_more(u, 2);
 
 	if (g == GOT_LESS)
 		return;
@@ -466,7 +545,7 @@ method_event(struct upstream *u)
 static void
 status_event(struct upstream *u)
 {
-	enum got g = more(u, 2);
+	enum got g = upstream_more(u, 2);
 
 	if (g == GOT_LESS)
 		return;
@@ -490,6 +569,8 @@ on_upstream(struct ev *e, uint32_t events)
 			session_fail(u->s, REASON_UPSTREAM, errno, RULE_NONE);
 		return;
 	}
+	if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) == 0)
+		return;
 	switch (u->state) {
 	case UPSTREAM_CONNECTING:
 		break;
@@ -497,8 +578,7 @@ on_upstream(struct ev *e, uint32_t events)
 		method_event(u);
 		break;
 	case UPSTREAM_AUTH:
-		if ((events & (EPOLLERR | EPOLLHUP)) != 0)
-			upstream_skip(u, REASON_UPSTREAM_AUTH, 0);
+		upstream_auth_event(u);
 		break;
 	case UPSTREAM_STATUS:
 		status_event(u);
