@@ -89,9 +89,8 @@ user_of(struct exchange *x, const struct image *img, gss_name_t client)
 	if (principal_plain(p) &&
 	    !krb5_principal_compare_any_realm(names, p, krb5_anonymous_principal())) {
 		if ((img->gssapi & GSSAPI_PRINCIPAL) == 0)
-			name = krb5_aname_to_localname(names, p, sizeof(local), local) == 0
-				   ? local
-				   : "";
+			name = krb5_aname_to_localname(names, p, sizeof(local), local) == 0 ? local
+											    : "";
 		len = strlen(name);
 		if (len > 0 && len <= USER_MAX) {
 			memcpy(x->name, name, len);
@@ -137,8 +136,7 @@ enctype_of(gss_ctx_id_t context)
 	if (gss_inquire_sec_context_by_oid(&minor, context, GSS_C_INQ_SSPI_SESSION_KEY, &set) ==
 		GSS_S_COMPLETE &&
 	    set->count == 2 && set->elements[1].length > 0)
-		enctype =
-		    ((const uint8_t *)set->elements[1].value)[set->elements[1].length - 1];
+		enctype = ((const uint8_t *)set->elements[1].value)[set->elements[1].length - 1];
 	for (size_t i = 0; set != GSS_C_NO_BUFFER_SET && i < set->count; i++)
 		explicit_bzero(set->elements[i].value, set->elements[i].length);
 	(void)gss_release_buffer_set(&minor, &set);

@@ -6,6 +6,10 @@
 #include <krb5.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+/* In the texts that name the principal. */
+#define NOT_FOUND "not found in keytab"
 
 static const struct {
 	krb5_error_code code;
@@ -32,14 +36,44 @@ static const struct {
 	{ KRB5_RC_IO_UNKNOWN, VERDICT_FAILED },
 };
 
+/* libgssapi gives SPNEGO's errors numbers of its own, and only their texts are libkrb5's: a text of
+ * another version or language costs no more than an exact word in the audit trail. */
+static enum verdict_code
+by_text(OM_uint32 minor, gss_OID mech)
+{
+	gss_buffer_desc text = GSS_C_EMPTY_BUFFER;
+	OM_uint32 unused, more = 0;
+	enum verdict_code v = VERDICT_NONE;
+
+	if (gss_display_status(&unused, minor, GSS_C_MECH_CODE, mech, &more, &text) !=
+	    GSS_S_COMPLETE)
+		return v;
+	for (size_t i = 0; v == VERDICT_NONE && i < sizeof(meanings) / sizeof(meanings[0]); i++) {
+		const char *plain = krb5_get_error_message(NULL, meanings[i].code);
+
+		if (plain != NULL && strlen(plain) == text.length &&
+		    memcmp(plain, text.value, text.length) == 0)
+			v = meanings[i].verdict;
+		krb5_free_error_message(NULL, plain);
+	}
+	if (v == VERDICT_NONE &&
+	    memmem(text.value, text.length, NOT_FOUND, sizeof(NOT_FOUND) - 1) != NULL)
+		v = VERDICT_SERVICE;
+	(void)gss_release_buffer(&unused, &text);
+	return v;
+}
+
 enum verdict_code
 acceptor_fault(OM_uint32 major, OM_uint32 minor, gss_OID mech)
 {
-	(void)mech;
+	enum verdict_code v;
+
 	for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++) {
 		if ((OM_uint32)meanings[i].code == minor)
 			return meanings[i].verdict;
 	}
+	if ((v = by_text(minor, mech)) != VERDICT_NONE)
+		return v;
 	switch (GSS_ROUTINE_ERROR(major)) {
 	case GSS_S_DUPLICATE_TOKEN:
 		return VERDICT_REPLAY;

@@ -30,30 +30,39 @@ acceptor_level_choose(unsigned asked, bool clear_allowed, bool demanded)
 	return (enum level)asked;
 }
 
+/* The number of a Wrap token; false: it is none. */
+static bool
+wrap_number(const struct acceptor *a, uint64_t *number)
+{
+	if (a->at < WRAP_HEAD || a->token[0] != WRAP_ID_0 || a->token[1] != WRAP_ID_1)
+		return false;
+	*number = 0;
+	for (unsigned i = 0; i < 8; i++)
+		*number = *number << 8 | a->token[WRAP_SEQ + i];
+	return true;
+}
+
 /* The octet in a token of the context (section 4.3: without confidentiality), and the number of the
  * client's next one. */
 static enum verdict_code
 octet_unwrap(struct acceptor *a, unsigned *asked, uint64_t *next)
 {
 	gss_buffer_desc in = { .length = a->at, .value = a->token }, out = GSS_C_EMPTY_BUFFER;
-	OM_uint32 minor, major;
+	OM_uint32 minor;
 	int confidential = 0;
 	enum verdict_code v = VERDICT_GSSAPI;
 
-	major = gss_unwrap(&minor, a->context, &in, &out, &confidential, NULL);
+	/* Read first, because gss_unwrap turns the token in its place, and believed only when that
+	 * has vouched for it. SPNEGO's own MICs count too: it is not always the context's first. */
+	bool numbered = wrap_number(a, next);
 	/* Not GSS_ERROR: a token out of its order is told beside success. */
-	if (major == GSS_S_COMPLETE && a->at >= WRAP_HEAD && a->token[0] == WRAP_ID_0 &&
-	    a->token[1] == WRAP_ID_1) {
+	if (gss_unwrap(&minor, a->context, &in, &out, &confidential, NULL) == GSS_S_COMPLETE &&
+	    numbered) {
 		v = VERDICT_LEVEL;
 		if (confidential == 0 && out.length == 1) {
 			*asked = *(const uint8_t *)out.value;
 			v = VERDICT_NONE;
 		}
-		/* GSSAPI has vouched for the number; SPNEGO's own MICs count too, so that it is
-		 * not always the context's first. */
-		*next = 0;
-		for (unsigned i = 0; i < 8; i++)
-			*next = *next << 8 | a->token[WRAP_SEQ + i];
 		(*next)++;
 	}
 	(void)gss_release_buffer(&minor, &out);

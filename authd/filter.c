@@ -61,13 +61,9 @@ const struct sandbox pam_sandbox = {
  * Landlock's to say, and the chroot's. */
 #define OPEN_FLAGS (O_ACCMODE | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_DIRECTORY)
 static const struct sandbox_rule acceptor_rules[] = {
-	SANDBOX_EVERY_CHILD,
-	ALLOW_IF(openat, 1, ARG_WITHIN(2, OPEN_FLAGS)),
-	ALLOW(access),
+	SANDBOX_EVERY_CHILD, ALLOW_IF(openat, 1, ARG_WITHIN(2, OPEN_FLAGS)), ALLOW(access),
 	ALLOW(faccessat), /* the same, of other machines */
-	ALLOW(newfstatat),
-	ALLOW_IF(fcntl, 1, ARG_IS(1, F_OFD_SETLKW)),
-	ALLOW(lseek),
+	ALLOW(newfstatat), ALLOW_IF(fcntl, 1, ARG_IS(1, F_OFD_SETLKW)), ALLOW(lseek),
 	ALLOW(pread64), /* the keytab */
 };
 

@@ -31,7 +31,7 @@ struct sandbox {
 	/* SCMP_ACT_KILL_PROCESS for children; in a sanitizer build it becomes ERRNO(EPERM), and
 	 * sigaltstack, prctl, getpid and gettid are added. */
 	uint32_t default_action;
-	bool landlock_fs;      /* no path may be opened or run at all; but: */
+	bool landlock_fs; /* no path may be opened or run at all; but: */
 	/* files below this directory, by its name after the chroot, stay open to reading and
 	 * writing; NULL: none */
 	const char *landlock_directory;

@@ -96,7 +96,7 @@ put_rcache(int dirfd, const struct conf_process *p)
 {
 	struct stat st;
 	int rv = -1, fd = openat(dirfd, RCACHE,
-			O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+			 O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
 
 	if (fd == -1 || fstat(fd, &st) == -1)
 		goto done;
@@ -155,8 +155,8 @@ acceptor_dir_remove(const char *run_directory)
 {
 	char path[RUNDIR_PATH];
 	struct stat st;
-	int dirfd =
-	    open(rundir_path(run_directory, NAME, path, sizeof(path)), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int dirfd = open(rundir_path(run_directory, NAME, path, sizeof(path)),
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	if (dirfd == -1)
 		return;

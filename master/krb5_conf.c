@@ -28,9 +28,9 @@ struct reading {
 struct source {
 	const char *path;
 	unsigned line;
-	char *section;    /* the header of the section it is in; NULL: none yet */
-	unsigned braces;  /* open ones */
-	char **waiting;   /* includes that stand inside braces: read behind these */
+	char *section;   /* the header of the section it is in; NULL: none yet */
+	unsigned braces; /* open ones */
+	char **waiting;  /* includes that stand inside braces: read behind these */
 	unsigned nwaiting;
 };
 
@@ -185,8 +185,8 @@ read_line(struct reading *r, struct source *s, char *line)
 		line[--n] = '\0';
 	s->line++;
 	/* The two words differ where `include` must be followed by a space. */
-	char *named = behind(line, "include") != NULL ? behind(line, "include")
-						      : behind(line, "includedir");
+	char *named =
+	    behind(line, "include") != NULL ? behind(line, "include") : behind(line, "includedir");
 	if (named != NULL && s->braces > 0)
 		return wait_for_close(s, line);
 	if (named != NULL)
@@ -198,7 +198,7 @@ read_line(struct reading *r, struct source *s, char *line)
 		if ((s->section = strdup(line)) == NULL)
 			return -1;
 	}
-	if (s->section == NULL)
+	if (s->section == NULL || n == 0)
 		return 0;
 	count_braces(s, line);
 	fprintf(r->out, "%s\n", line);
@@ -248,8 +248,8 @@ read_file(struct reading *r, const char *path, const struct source *by)
 	if (note(r, path, by) == -1)
 		return -1;
 	if (r->depth == KRB5_CONF_NEST_MAX)
-		return wrong(r, by, "include of", path,
-		    "too deep, expected no circle among the includes");
+		return wrong(
+		    r, by, "include of", path, "too deep, expected no circle among the includes");
 	if ((text = next = slurp(r, path, by)) == NULL)
 		return -1;
 	r->depth++;

@@ -183,6 +183,8 @@ on_keytab(void *arg)
 	on_handed(arg, HANDED_KEYTAB);
 }
 
+static int watch_krb5_conf(struct gateway *g);
+
 static void
 on_krb5_conf(void *arg)
 {
@@ -199,7 +201,11 @@ on_krb5_conf(void *arg)
 		gateway_notice(g, "%.*s; the Kerberos configuration read before stays in force",
 		    (int)strcspn(text, "\n"), text);
 	free(text);
-	reload_watch(g); /* it may include others now */
+	/* It may include others now. What else is watched stays: a change of it may be on its way.
+	 */
+	if (watch_krb5_conf(g) == -1)
+		gateway_notice(g, "%s: what it includes cannot be watched: %s", g->conf->krb5_conf,
+		    strerror(errno));
 }
 
 /* The Kerberos configuration and what it includes. */

@@ -117,6 +117,9 @@ keytab_ack(struct gateway *g, struct child *c, const struct msg_keytab_ack *a)
 		return credentials_ack(g, a);
 	if (c->role != ROLE_ACCEPTOR || a->index != 0)
 		return false;
+	if (a->what[0] == '\0' && a->keys == 0)
+		return handed_ack(
+		    g, c, HANDED_KEYTAB, 0, "no key is in it", sizeof("no key is in it"));
 	return handed_ack(g, c, HANDED_KEYTAB, 0, a->what, sizeof(a->what));
 }
 

@@ -11,9 +11,9 @@
 int
 main(int argc, char **argv)
 {
-	struct image_inputs in = { .hosts_path = "/dev/null",
-		.resolv_conf_path = "/dev/null",
-		.workers = 1 };
+	struct image_inputs in = {
+		.hosts_path = "/dev/null", .resolv_conf_path = "/dev/null", .workers = 1
+	};
 	size_t size;
 
 	if (argc != 3)

@@ -1,12 +1,14 @@
 """A Kerberos realm for tests (tests/kdc) and its clients, by MIT's own GSSAPI."""
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 
 import gssapi
 
 import sally
+from peers import wait_for
 
 KRB5 = gssapi.OID.from_int_seq("1.2.840.113554.1.2.2")
 SPNEGO = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
@@ -47,6 +49,15 @@ class Realm:
         creds = gssapi.Credentials(usage="initiate", store={"ccache": f"FILE:{cache}"})
         name = gssapi.Name(service, kind or gssapi.NameType.hostbased_service)
         return gssapi.SecurityContext(name=name, creds=creds, mech=mech, flags=flags, usage="initiate")
+
+    def restart(self):
+        """The KDC reads its configuration anew."""
+        with open(f"{self.where}/pid") as f:
+            pid = int(f.read())
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: not sally.alive(pid), 10)
+        self.run(["krb5kdc", "-r", "SALLYPORT.TEST", "-P", f"{self.where}/pid"])
+        wait_for(lambda: os.path.exists(f"{self.where}/pid"), 10)
 
     def stop(self):
         subprocess.run([f"{sally.TOP}/tests/kdc", "stop", self.where], check=True, capture_output=True)

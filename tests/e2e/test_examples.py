@@ -21,7 +21,14 @@ def placed(path):
     text = re.sub(r'run directory "[^"]*"', 'run directory "@DIR@/run"', text)
     text = re.sub(r'(log file) "[^"]*"', r'\1 "@DIR@/log"', text)
     text = re.sub(r'(auth password file) "[^"]*"', r'\1 "@DIR@/users"', text)
+    text = re.sub(r'(auth gssapi keytab) "[^"]*"', r'\1 "@DIR@/keytab"', text)
     return text
+
+
+def needs_realm(path):
+    """Kerberos needs a KDC's keys: such an example is read here, and run by the tests of GSSAPI."""
+    with open(path) as f:
+        return "auth gssapi" in f.read()
 
 
 def test_there_are_six():
@@ -31,10 +38,11 @@ def test_there_are_six():
 @pytest.mark.parametrize("path", EXAMPLES, ids=os.path.basename)
 def test_it_is_right(path):
     _, err = sally.check(placed(path))
-    assert not [l for l in err.splitlines() if re.match(r".*:\d+: ", l) and "users" not in l], err
+    assert not [l for l in err.splitlines() if re.match(r".*:\d+: ", l) and "users" not in l and "keytab" not in l], err
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=os.path.basename)
+@pytest.mark.parametrize("path", [p for p in EXAMPLES if not needs_realm(p)],
+                         ids=os.path.basename)
 def test_it_runs(gateway, path):
     text = placed(path)
     for address in re.findall(r"^\s*listen on ([0-9a-f.:]+)", text, re.M):

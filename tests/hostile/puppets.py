@@ -12,7 +12,7 @@ import sally
 from peers import wait_for
 
 MASTER = 3  # a child's descriptor of its channel to the master
-ROLES = ["master", "worker", "resolver", "password", "pam"]
+ROLES = ["master", "worker", "resolver", "password", "pam", "acceptor", "initiator"]
 LAYERS = ["chroot", "uid", "capabilities", "no_new_privs", "mdwe", "landlock", "landlock-net", "landlock-scope",
           "seccomp"]
 KILLED = "killed"  # instead of an answer: the puppet is gone
@@ -23,7 +23,7 @@ ADDRPORT = "B3x16sHHI"
 LAYOUT = {
     "READY": "<II", "POLICY_ACK": "<II", "PEER_FAULT": "<II", "PEER": "<II", "COUNTS": "<II", "POLICY": "<II",
     "OPEN": f"<{SID}IBBBB{ADDRPORT}{ADDRPORT}{ADDRPORT}BBBx", "ATTEMPT": f"<{SID}II{ADDRPORT}IQ", "GRANT": f"<{SID}",
-    "REFUSE": f"<{SID}II", "CONNECTED": f"<{SID}{ADDRPORT}{ADDRPORT}", "CLOSE": f"<{SID}IIIiQQQQ40s",
+    "REFUSE": f"<{SID}II", "CONNECTED": f"<{SID}{ADDRPORT}{ADDRPORT}", "CLOSE": f"<{SID}IIIiQQQQ48s",
     "LISTEN": f"<{SID}II{ADDRPORT}I", "STRANGER": f"<{SID}II{ADDRPORT}I", "LISTENING": f"<{SID}{ADDRPORT}{ADDRPORT}",
     "ASSOCIATE": f"<{SID}II{ADDRPORT}I", "TARGET": f"<{SID}II{ADDRPORT}BB2x",
     "EARLY": f"<{ADDRPORT}{ADDRPORT}II", "AUTH_PASSWORD": f"<{SID}{ADDRPORT}BB2x", "AUTH_ABORT": f"<{SID}",

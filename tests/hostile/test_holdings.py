@@ -11,7 +11,8 @@ PLAIN = ('auth password file "@DIR@/users"\n'
          "pass connect from any to { any, 127.0.0.0/8 } user alice auth password\n")
 WITH_PAM = ('auth password pam "login"\n'
             "pass connect from any to { any, 127.0.0.0/8 } user alice auth password\n")
-KEPT = sum(1 << n for n in (1, 5, 6, 7, 8, 10, 18))  # DAC_OVERRIDE KILL SETGID SETUID SETPCAP NET_BIND_SERVICE SYS_CHROOT
+KEPT = sum(1 << n for n in (0, 1, 5, 6, 7, 8, 10, 18))  # CHOWN DAC_OVERRIDE KILL SETGID SETUID SETPCAP NET_BIND_SERVICE
+#                                                       SYS_CHROOT
 CAPS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="uid, chroot and capabilities take root")
 

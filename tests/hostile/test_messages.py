@@ -48,7 +48,7 @@ def attempt(p, slot=0, gen=1, version=None, rule=PASS, target=TARGET):
 
 
 def close(p, slot=0, gen=1, reason=1, rule=PASS):
-    return message("CLOSE", slot, gen, reason, p.version(), rule, 0, 3, 4, 0, 0, bytes(40))
+    return message("CLOSE", slot, gen, reason, p.version(), rule, 0, 3, 4, 0, 0, bytes(48))
 
 
 def connected(slot=0, gen=1, target=TARGET):
@@ -311,6 +311,8 @@ SERVICE_CASES = [  # role, what, packet, to whom, why it dies
     ("password", "an answer", lambda p: message("ANSWER", 1, 1, 0, 0, 60), "worker", b"towards worker"),
     ("password", "an unknown verdict", lambda p: message("VERDICT", 0, 1, p.peer_spawn("worker"), 99, 1, 5, *CLIENT, 0,
                                                          tail=USER), "master", REFUSED),
+    ("password", "an accept by GSSAPI", lambda p: message("VERDICT", 0, 1, p.peer_spawn("worker"), 1, 2, 5, *CLIENT, 0,
+                                                          tail=USER), "master", REFUSED),
     ("password", "no verdict", lambda p: message("VERDICT", 0, 1, p.peer_spawn("worker"), 0, 1, 5, *CLIENT, 0,
                                                  tail=USER), "master", REFUSED),
     ("password", "an accept of nobody", lambda p: message("VERDICT", 0, 1, p.peer_spawn("worker"), 1, 1, 0, *CLIENT, 0),

@@ -109,6 +109,29 @@ load_text(const char *text, char **said)
 	return load_file(NULL, 0, said);
 }
 
+/* The text behind a first line "listen on 127.0.0.1" must give exactly these messages; warnings of
+ * its own are not judged. */
+static inline void
+assert_error(const char *bad, const char *want)
+{
+	char text[4096], *said;
+
+	snprintf(text, sizeof(text), "listen on 127.0.0.1\n%s\n", bad);
+	struct conf *c = load_text(text, &said);
+	char *warn = strstr(said, ": warning: ");
+
+	while (warn != NULL) {
+		while (warn > said && warn[-1] != '\n')
+			warn--;
+		memmove(warn, strchr(warn, '\n') + 1, strlen(strchr(warn, '\n') + 1) + 1);
+		warn = strstr(said, ": warning: ");
+	}
+	size_t n = strlen(want);
+	if (c != NULL || strncmp(said, want, n) != 0 || strcmp(said + n, "\n") != 0)
+		fail_msg("\"%s\" gave\n%snot\n%s", bad, said, want);
+	free(said);
+}
+
 static inline unsigned
 count_lines(const char *s)
 {

@@ -3,9 +3,9 @@
  *statement a line; commas and braces are as good as blanks; what a list holds ends at the next key
  *word.
  *
- *	table NAME PREFIX... | group NAME USER... | nat64 PREFIX | own PREFIX... | password
+ *	table NAME PREFIX... | group NAME USER... | nat64 PREFIX | own PREFIX... | password | gssapi
  *	prefer METHOD... | pass|block [log] [connect] [from ...] [to ...] [port ...] [user ...]
- *	    [group ...] [auth ...]
+ *	    [group ...] [auth ...] [integrity|confidentiality]
  */
 #ifndef TESTS_POLICY_H
 #define TESTS_POLICY_H
@@ -120,7 +120,10 @@ policy_port(struct policy *p, struct conf_rule *r, const char *word)
 static inline enum method
 policy_method(const char *word)
 {
-	assert(strcmp(word, "none") == 0 || strcmp(word, "password") == 0);
+	assert(strcmp(word, "none") == 0 || strcmp(word, "password") == 0 ||
+	       strcmp(word, "gssapi") == 0);
+	if (strcmp(word, "gssapi") == 0)
+		return METHOD_GSSAPI;
 	return strcmp(word, "none") == 0 ? METHOD_NONE : METHOD_PASSWORD;
 }
 
@@ -162,6 +165,10 @@ policy_rule(struct policy *p, enum rule_action action, char **save)
 			 strcmp(word, "port") == 0 || strcmp(word, "user") == 0 ||
 			 strcmp(word, "group") == 0 || strcmp(word, "auth") == 0)
 			key = *word;
+		else if (strcmp(word, "integrity") == 0)
+			r->protection = PROTECTION_INTEGRITY;
+		else if (strcmp(word, "confidentiality") == 0)
+			r->protection = PROTECTION_CONFIDENTIALITY;
 		else if (key == 'f' || key == 't')
 			policy_address(p, r, key == 't', word);
 		else if (key == 'p')
@@ -221,6 +228,8 @@ policy_line(struct policy *p, char *line)
 		policy_rule(p, *word == 'p' ? RULE_PASS : RULE_BLOCK, &save);
 	else if (strcmp(word, "group") == 0)
 		policy_group(p, &save);
+	else if (strcmp(word, "gssapi") == 0)
+		p->conf.gssapi.keytab = policy_strdup(p, "/dev/null");
 	else if (strcmp(word, "password") == 0)
 		p->conf.users_file = policy_strdup(p, "/dev/null");
 	else

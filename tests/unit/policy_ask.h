@@ -37,6 +37,9 @@ query_parse(struct query *q, char *text, uint8_t *groups, uint8_t *name)
 			memcpy(groups + q->groups_len + 1, v, strlen(v));
 			q->groups_len += strlen(v) + 1;
 			q->groups = groups;
+		} else if (strcmp(key, "level") == 0) {
+			q->known |= KNOW_LEVEL;
+			q->level = (enum level)atoi(v);
 		} else if (strcmp(key, "cmd") == 0) {
 			q->known |= KNOW_COMMAND;
 			q->command = *v == 'c' ? COMMAND_CONNECT : COMMAND_NONE;

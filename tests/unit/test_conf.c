@@ -162,7 +162,10 @@ describe(const struct conf *c)
 	    c->pam_service != NULL ? c->pam_service : "-");
 	fprintf(f, "prefer");
 	for (unsigned i = 0; i < c->prefer_n; i++)
-		fprintf(f, " %s", c->prefer[i] == METHOD_PASSWORD ? "password" : "none");
+		fprintf(f, " %s",
+		    c->prefer[i] == METHOD_GSSAPI     ? "gssapi"
+		    : c->prefer[i] == METHOD_PASSWORD ? "password"
+						      : "none");
 	fprintf(f, "\negress:");
 	put_egress(f, &c->egress);
 	fprintf(f, "\ntimes");
@@ -401,7 +404,7 @@ defaults(void **state)
 	assert_string_equal(said, "");
 	have = describe(c);
 	assert_lines("defaults", have,
-	    "workers 0\nusers -\npam -\nprefer password none\negress:\nlimits 20000 0\nupdate 0\n"
+	    "workers 0\nusers -\npam -\nprefer gssapi password none\negress:\nlimits 20000 0\nupdate 0\n"
 	    "overflow refuse\ntimes handshake=30000 connect=15000 idle=3600000 half-closed=120000 "
 	    "bind=120000 udp=120000\nbind ports 0-0 advertise\nudp ports 0-0 advertise\n"
 	    "udp replies connected fragments on limits 1000 256\nsocks4 deny\n"

@@ -259,7 +259,7 @@ test_own(void **state)
 static void
 test_settings(void **state)
 {
-	struct policy *p = policy_parse("");
+	struct policy *p = policy_parse("pass");
 	struct conf *c = &p->conf;
 
 	(void)state;
@@ -288,6 +288,21 @@ test_settings(void **state)
 	assert_int_equal(p->img->methods, METHOD_BIT(METHOD_NONE) | METHOD_BIT(METHOD_PASSWORD));
 	assert_int_equal(p->img->prefer_n, 2);
 	assert_int_equal(p->img->prefer[0], METHOD_NONE);
+	assert_int_equal(p->img->gssapi, 0);
+	char keytab[] = "/k";
+	struct conf_str socks = { .s = service, .len = sizeof(service) - 1 };
+	c->gssapi.keytab = keytab;
+	c->gssapi.flags = GSSAPI_NEC | GSSAPI_PRINCIPAL;
+	STAILQ_INIT(&c->gssapi.services);
+	STAILQ_INSERT_TAIL(&c->gssapi.services, &socks, entry);
+	STAILQ_FIRST(&c->rules)->protection = PROTECTION_CONFIDENTIALITY;
+	assert_non_null(policy_image(p));
+	assert_true(p->img->methods & METHOD_BIT(METHOD_GSSAPI));
+	assert_int_equal(p->img->gssapi, GSSAPI_NEC | GSSAPI_PRINCIPAL);
+	assert_int_equal(p->img->gssapi_services.n, 1);
+	const struct image_str *first = image_at(p->img, p->img->gssapi_services);
+	assert_memory_equal(image_octets(p->img, *first), "sallyport", first->len);
+	assert_int_equal(rules_rule(p->img, 0)->protection, PROTECTION_CONFIDENTIALITY);
 	policy_free(p);
 }
 

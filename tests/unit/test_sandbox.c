@@ -102,6 +102,58 @@ test_landlock(void **state)
 	    &worker_sandbox, ONLY(LAYER_NO_NEW_PRIVS) | ONLY(LAYER_LANDLOCK), act_open, EACCES);
 }
 
+/* In the sandbox's working directory, which is the chroot where there is one. */
+static int
+act_open_own(void)
+{
+	return done(open("./own", O_RDWR | O_CLOEXEC));
+}
+static int
+act_open_outside(void)
+{
+	return done(open("/etc/passwd", O_RDONLY | O_CLOEXEC));
+}
+static int
+act_make_own(void)
+{
+	return done(open("./new", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+}
+static int
+act_exec_own(void)
+{
+	return done(execl("./own", "own", NULL));
+}
+
+/* The acceptor's: files that are there already, in one directory. */
+static void
+test_landlock_directory(void **state)
+{
+	const uint32_t files = ONLY(LAYER_NO_NEW_PRIVS) | ONLY(LAYER_LANDLOCK);
+	char back[256];
+
+	(void)state;
+	assert_non_null(getcwd(back, sizeof(back)));
+	assert_int_equal(chdir(empty_dir), 0);
+	int fd = open("own", O_RDWR | O_CREAT | O_CLOEXEC, 0755);
+	assert_int_not_equal(fd, -1);
+	close(fd);
+	int own = in_sandbox(&acceptor_sandbox, files, act_open_own);
+	int other = in_sandbox(&password_sandbox, files, act_open_own);
+	int outside = in_sandbox(&acceptor_sandbox, files, act_open_outside);
+	int outside_before = in_sandbox(&acceptor_sandbox, 0, act_open_outside);
+	int made = in_sandbox(&acceptor_sandbox, files, act_make_own);
+	int run = in_sandbox(&acceptor_sandbox, files, act_exec_own);
+	unlink("own");
+	unlink("new");
+	assert_int_equal(chdir(back), 0);
+	assert_int_equal(own, 0);
+	assert_int_equal(other, EACCES);
+	assert_int_equal(outside_before, 0);
+	assert_int_equal(outside, EACCES);
+	assert_int_equal(made, EACCES);
+	assert_int_equal(run, EACCES);
+}
+
 static int
 tcp_call(int (*call)(int, const struct sockaddr *, socklen_t), uint16_t port)
 {
@@ -411,6 +463,7 @@ main(void)
 		cmocka_unit_test(test_no_new_privs),
 		cmocka_unit_test(test_mdwe),
 		cmocka_unit_test(test_landlock),
+		cmocka_unit_test(test_landlock_directory),
 		cmocka_unit_test(test_landlock_net),
 		cmocka_unit_test(test_landlock_scope),
 		cmocka_unit_test(test_seccomp),
