@@ -71,9 +71,9 @@ def near_gateway(gateway, realm, far, how="", user=None, cache=True, env=None, r
 BY_CACHE = 'ccache "FILE:@DIR@/cc"'
 
 
-def talk(near, port):
+def talk(near, port, far=None):
     c, reply = open_session(near.at, "127.0.0.1", port)
-    assert reply[0] == 0, near.story()
+    assert reply[0] == 0, near.story() + (far.story() if far else "")
     c.send(SECRET)
     assert c.read(len(SECRET)) == SECRET
     c.close()
@@ -83,7 +83,7 @@ def talk(near, port):
 def test_connect_with_a_ticket(gateway, realm, echo, user):
     far = far_gateway(gateway, realm)
     near = near_gateway(gateway, realm, far, "" if user else BY_CACHE, user=user)
-    talk(near, echo.port)
+    talk(near, echo.port, far)
     r, theirs = near.record("session-close"), far.record("session-close")
     assert (theirs["user"], theirs["method"], theirs["asked"]) == (b"alice", b"gssapi", b"127.0.0.1:%d" % echo.port)
     assert (r["via"], r["up"], r["down"]) == (b"hq", b"%d" % len(SECRET), b"%d" % len(SECRET))
