@@ -115,6 +115,8 @@ world_image(struct world_image *i, const struct world_policy *p)
 		.timeout_idle = p->idle,
 		.timeout_half_closed = p->half_closed,
 		.timeout_bind = p->bind,
+		.timeout_udp = p->idle,
+		.udp_targets = 16,
 		.handshakes = p->handshakes,
 		.dns_timeout = 1000,
 		.dns_attempts = 1,
