@@ -362,6 +362,25 @@ rules_method(const struct image *img, const struct addr *source, uint32_t offere
 	return METHOD_COUNT;
 }
 
+uint32_t
+rules_first_via(const struct image *img, const struct query *q)
+{
+	struct facts f = facts_of(img, q);
+	const struct image_rule *r = image_at(img, img->rules);
+
+	for (uint32_t i = 0; i < img->rules.n; i++) {
+		enum answer a = r[i].upstreams.n > 0 || r[i].action == RULE_BLOCK
+				    ? match_rule(&f, &r[i])
+				    : NO;
+
+		if (r[i].action == RULE_BLOCK && a == YES)
+			break;
+		if (r[i].action == RULE_PASS && a != NO)
+			return i;
+	}
+	return RULE_NONE;
+}
+
 bool
 rules_via(const struct image *img, uint32_t rule)
 {

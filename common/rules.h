@@ -77,6 +77,8 @@ bool rules_wants_confidentiality(const struct image *img, const struct addr *sou
 
 const struct image_rule *rules_rule(const struct image *img, uint32_t rule);
 
+/* The first pass rule with `via` that could still match, or RULE_NONE. */
+uint32_t rules_first_via(const struct image *img, const struct query *q);
 /* Is it one with `via`? */
 bool rules_via(const struct image *img, uint32_t rule);
 

@@ -399,6 +399,50 @@ wait_for_peer(struct upstream *u)
 		reply_event(u);
 }
 
+/* Where the upstream's relay is: "BND.ADDR and BND.PORT"; a wildcard means the address that we
+ * are connected to. Any other is its word that we send our client's datagrams to: a special address
+ * (this machine's own, say) is not believed. */
+static bool
+relay_of(const struct upstream *u, struct addrport *relay)
+{
+	const struct image *img = u->s->hs->policy->img;
+	const struct prefix *nat64 = image_at(img, img->nat64);
+	struct addr a;
+	uint8_t len;
+
+	*relay = (struct addrport){ .a = addr_dial(&u->bnd.a), .port = u->bnd.port };
+	if (relay->a.family == ADDR_NONE || addr_is_any(&relay->a))
+		relay->a = u->at.a;
+	if (relay->port == 0)
+		return false;
+	if (addr_cmp(&relay->a, &u->at.a) == 0)
+		return true;
+	a = addr_canon(&relay->a, nat64, img->nat64.n);
+	return rules_special(img, &a, &len) == ADDR_ORDINARY;
+}
+
+static void
+associated(struct upstream *u)
+{
+	struct session *s = u->s;
+	const struct image_upstream *up = upstream_of(u);
+	struct addrport relay;
+
+	if (!relay_of(u, &relay)) {
+		session_fail(s, REASON_UPSTREAM, EPROTO, RULE_NONE);
+		return;
+	}
+	ev_del(s->w->loop, &u->ev);
+	if (!udp_associate_via(s, u->fd, &relay, up, u->rule))
+		return; /* the session has ended, and its upstream with it */
+	u->fd = -1;
+	if (u->protected != NULL)
+		token_datagrams(u->protected->token);
+	s->protected[TARGET] = u->protected;
+	u->protected = NULL;
+	upstream_free(s);
+}
+
 static void
 served(struct upstream *u)
 {
@@ -410,6 +454,8 @@ served(struct upstream *u)
 		wait_for_peer(u);
 		break;
 	case COMMAND_UDP:
+		associated(u);
+		break;
 	case COMMAND_NONE:
 	case COMMAND_COUNT:
 		session_fail(u->s, REASON_COMMAND, 0, RULE_NONE);
@@ -443,7 +489,7 @@ replied(struct upstream *u, const struct socks_request *r)
 	/* Nothing is read, and so nothing lost, until the relay reads it. */
 	if (ev_set(s->w->loop, &u->ev, 0) == -1)
 		session_fail(s, REASON_GENERAL, errno, RULE_NONE);
-	else if (s->hs->granted)
+	else if (s->hs->granted || s->hs->command == COMMAND_UDP) /* that asks by itself */
 		served(u);
 }
 
@@ -624,7 +670,8 @@ upstream_connected(struct session *s, int fd, const struct addrport *at)
 	u->fd = fd;
 	u->at = *at;
 	s->hs->target = *at;
-	s->hs->rule = u->rule;
+	if (s->hs->command != COMMAND_UDP)
+		s->hs->rule = u->rule;
 	u->state = UPSTREAM_METHOD;
 	if (connect_local(fd, &s->hs->outgoing) == -1 ||
 	    ev_add(s->w->loop, &u->ev, fd, EPOLLIN) == -1 ||

@@ -358,3 +358,84 @@ def test_what_the_configuration_refuses():
              "via passes every name")):
         status, said = sally.check(head + text)
         assert status == 0 and want in said, (text, said)
+
+
+def test_datagrams_by_the_upstream(gateway, serve):
+    there = serve(peers.UdpEcho)
+    theirs = serve(peers.Dns, {"far.example": {"A": ["127.0.0.1"]}}, host="127.0.0.3")
+    mine = serve(peers.Dns, {"far.example": {"A": ["127.0.0.9"]}}, host="127.0.0.2")
+    far = gateway("resolver 127.0.0.3\n" + FAR)
+    near = gateway("resolver 127.0.0.2\nblock udp from any to any port 7\n" + via(far.port))
+    a = socks5.Association(near.at)
+    for host in ("127.0.0.1", b"far.example", "127.0.0.1"):
+        a.send(host, there.port, b"ping")
+        assert a.receive() == (0, "127.0.0.1", there.port, b"ping")
+    a.send("127.0.0.1", 7, b"blocked")
+    big = b"x" * 60000
+    a.send("127.0.0.1", there.port, big)
+    assert a.receive()[3] == big
+    a.close()
+    r, theirs_r = near.record("session-close"), far.record("session-close")
+    assert (r["datagrams-up"], r["datagrams-down"], r["up"], r["via"]) == (b"4", b"4", b"60012", b"up0")
+    assert r["drops"] == b"rules:1"
+    assert (theirs_r["datagrams-up"], theirs_r["up"]) == (b"4", b"60012")
+    targets = near.records("session-target")
+    assert [t["asked"] for t in targets] == [b"127.0.0.1:%d" % there.port, b"far.example:%d" % there.port]
+    assert {t["via"] for t in targets} == {b"up0"}
+    assert mine.asked == [] and {n for n, *_ in theirs.asked} == {"far.example"}
+
+
+def test_an_association_ends_with_the_upstreams(gateway, serve):
+    there, far = serve(peers.UdpEcho), gateway(FAR)
+    near = gateway(via(far.port))
+    a = socks5.Association(near.at)
+    a.send("127.0.0.1", there.port, b"ping")
+    assert a.receive()[3] == b"ping"
+    far.kill()
+    assert a.tcp.ended()
+    a.close()
+    assert near.record("session-close")["reason"] in (b"target-closed", b"target-reset")
+    b = gateway(FAR)
+    near2 = gateway(via(b.port))
+    a = socks5.Association(near2.at)
+    a.close()
+    near2.record("session-close")
+    assert b.record("session-close")["reason"] == b"client-closed"
+
+
+def test_one_association_both_ways(gateway, serve):
+    """Rules decide for each target: some go directly, others by the upstream."""
+    there, far = serve(peers.UdpEcho), gateway(FAR)
+    here = serve(peers.UdpEcho, "127.0.0.2")
+    near = gateway("pass udp from any to 127.0.0.2 auth none\n" + via(far.port))
+    a = socks5.Association(near.at)
+    for host, port in (("127.0.0.2", here.port), ("127.0.0.1", there.port)):
+        a.send(host, port, b"ping")
+        assert a.receive() == (0, host, port, b"ping")
+    a.close()
+    near.record("session-close")
+    assert [t.get("via") for t in near.records("session-target")] == [None, b"up0"]
+
+
+@pytest.mark.parametrize("where", ["127.0.0.5", "224.0.0.1", None])
+def test_an_upstream_cannot_have_datagrams_sent_to_this_machine(gateway, serve, where):
+    """BND.ADDR is foreign: only the address connected to, or one that is not special."""
+    victim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    victim.bind(("127.0.0.1" if where is None else "0.0.0.0", 0))
+    victim.settimeout(1)
+    port = victim.getsockname()[1]
+    said = b"\5\0\0\1" + socket.inet_aton(where or "0.0.0.0") + struct.pack("!H", port)
+    up = serve(Script, (3, b"\5\0"), (10, said))
+    near = gateway(via(up.port))
+    c = Client(near.at)
+    c.greet(0)
+    c.send(socks5.request("0.0.0.0", 0, command=socks5.UDP))
+    rep, host, at = c.reply()
+    if where is None:  # the control: a wildcard is the address connected to
+        assert rep == 0
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.sendto(socks5.datagram("127.0.0.9", 9, b"ping"), (host, at))
+        assert victim.recv(100) == socks5.datagram("127.0.0.9", 9, b"ping")
+    else:
+        assert rep == socks5.GENERAL
+    c.close()
