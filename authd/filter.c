@@ -80,15 +80,16 @@ const struct sandbox acceptor_sandbox = {
 
 /*
  * The initiator's library reads its configuration, its caches and the hosts file, and speaks to a
- * KDC and to name servers over UDP and TCP. What it tries beyond that (plug-ins, which would have to
- * be mapped executable, other programs, sockets of other kinds) fails, and it goes on without.
+ * KDC and to name servers over UDP and TCP. What it tries beyond that (plug-ins, which would have
+ * to be mapped executable, other programs, sockets of other kinds) fails, and it goes on without.
  */
-#define INET_SOCKET(family, type)                                                                  \
+#define INET_SOCKET(family, type) \
 	ALLOW_IF(socket, 2, ARG_IS(0, family), ARG_IS_BUT(1, SOCK_NONBLOCK | SOCK_CLOEXEC, type))
 
 static const struct sandbox_rule initiator_rules[] = {
 	SANDBOX_EVERY_CHILD,
-	/* files: opened, looked at, locked, made anew (a ticket for the service goes into the cache) */
+	/* files: opened, looked at, locked, made anew (a ticket for the service goes into the
+	   cache) */
 	ALLOW(openat),
 	ALLOW(newfstatat),
 	ALLOW(access),

@@ -17,7 +17,7 @@
 
 #include "authd/keys.h"
 
-#define FLAGS                                                                          \
+#define FLAGS                                                                            \
 	(GSS_C_MUTUAL_FLAG | GSS_C_REPLAY_FLAG | GSS_C_SEQUENCE_FLAG | GSS_C_CONF_FLAG | \
 	    GSS_C_INTEG_FLAG)
 
@@ -155,12 +155,13 @@ context_step(struct initiation *i)
 		major = name_of(i->target, GSS_C_NT_HOSTBASED_SERVICE, &target, &minor);
 	if (major == GSS_S_COMPLETE)
 		major = gss_init_sec_context(&minor, i->cred, &i->gss, target,
-		    (gss_OID)(uintptr_t)gss_mech_krb5, FLAGS, 0, GSS_C_NO_CHANNEL_BINDINGS, &in, NULL,
-		    &out, &flags, NULL);
+		    (gss_OID)(uintptr_t)gss_mech_krb5, FLAGS, 0, GSS_C_NO_CHANNEL_BINDINGS, &in,
+		    NULL, &out, &flags, NULL);
 	(void)gss_release_name(&unused, &target);
 	if (GSS_ERROR(major)) {
 		refused(i, major, minor);
-	} else if (out.length > 0 && !(i->has_context = copy_out(&out, &i->context, &i->context_len))) {
+	} else if (out.length > 0 &&
+		   !(i->has_context = copy_out(&out, &i->context, &i->context_len))) {
 		i->verdict = VERDICT_FAILED;
 	} else if (major == GSS_S_COMPLETE) {
 		i->established = true;

@@ -100,15 +100,15 @@ send_token(struct peer *p, struct sid sid, enum token_kind kind, const uint8_t *
 	size_t at = 0;
 
 	do {
-		struct msg_auth_token t = {
-			.sid = sid, .total = (uint32_t)len, .at = (uint32_t)at, .kind = (uint8_t)kind
-		};
+		struct msg_auth_token t = { .sid = sid,
+			.total = (uint32_t)len,
+			.at = (uint32_t)at,
+			.kind = (uint8_t)kind };
 		size_t n = len - at < TOKEN_PIECE_MAX ? len - at : TOKEN_PIECE_MAX;
 
 		/* Where it fails the worker is gone, or does not read: its channel's end follows.
 		 */
-		(void)chan_send_tail(
-		    &p->chan, MSG_AUTH_REPLY, &t, sizeof(t), token + at, n, -1);
+		(void)chan_send_tail(&p->chan, MSG_AUTH_REPLY, &t, sizeof(t), token + at, n, -1);
 		at += n;
 	} while (at < len);
 }
@@ -196,8 +196,7 @@ done(struct initiator_job *j)
 		free(x);
 	} else if (i->verdict == VERDICT_NONE) {
 		if (i->has_context)
-			send_token(
-			    x->peer, x->sid, TOKEN_CONTEXT, i->context, i->context_len);
+			send_token(x->peer, x->sid, TOKEN_CONTEXT, i->context, i->context_len);
 		if (i->has_level)
 			send_token(x->peer, x->sid, TOKEN_LEVEL, i->wrapped, i->wrapped_len);
 		free(i->context);
@@ -288,8 +287,8 @@ on_token(struct peer *p, const struct msg *m)
 	if (x == NULL || x->sid.gen != t.sid.gen)
 		return true; /* it crossed our answer */
 	struct initiation *i = &x->i;
-	if (x->state != EXCHANGE_WAITING || t.at != i->in_len || (t.at > 0 && t.total != x->total) ||
-	    (t.at > 0 && t.kind != i->kind))
+	if (x->state != EXCHANGE_WAITING || t.at != i->in_len ||
+	    (t.at > 0 && t.total != x->total) || (t.at > 0 && t.kind != i->kind))
 		return false;
 	if (t.at == 0) {
 		free(i->in);

@@ -23,8 +23,8 @@ struct initiator_job { /* embedded in its owner */
 };
 
 /* Before the sandbox. `run` is called in a thread, `done` in the loop. 0, or -1 with errno. */
-int initiator_threads_init(struct loop *l, void (*run)(struct initiator_job *j),
-    void (*done)(struct initiator_job *j));
+int initiator_threads_init(
+    struct loop *l, void (*run)(struct initiator_job *j), void (*done)(struct initiator_job *j));
 /* Starts them and waits until all run. 0, or -1 with errno. */
 int initiator_threads_start(void);
 /* Is one idle? */

@@ -158,8 +158,8 @@ text(const struct image *img, struct image_str s, char *out, size_t size)
 }
 
 bool
-credentials_fill(const struct image *img, const struct image_upstream *u, const char *name,
-    struct initiation *i)
+credentials_fill(
+    const struct image *img, const struct image_upstream *u, const char *name, struct initiation *i)
 {
 	const struct credential *c = find(name);
 	int n = snprintf(i->target, sizeof(i->target), "%.*s@%.*s", (int)u->service.len,

@@ -74,8 +74,8 @@ on_finished(struct ev *e, uint32_t events)
 }
 
 int
-initiator_threads_init(struct loop *l, void (*run)(struct initiator_job *j),
-    void (*done)(struct initiator_job *j))
+initiator_threads_init(
+    struct loop *l, void (*run)(struct initiator_job *j), void (*done)(struct initiator_job *j))
 {
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 

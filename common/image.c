@@ -293,8 +293,8 @@ image_check(const void *block, size_t size)
 		if (img->prefer[i] >= METHOD_COUNT)
 			return -1;
 	}
-	return tables_ok(img) && upstreams_ok(img) && rules_ok(img) && groups_ok(img) && hosts_ok(img) &&
-		       network_ok(img) && serving_ok(img)
+	return tables_ok(img) && upstreams_ok(img) && rules_ok(img) && groups_ok(img) &&
+		       hosts_ok(img) && network_ok(img) && serving_ok(img)
 		   ? 0
 		   : -1;
 }

@@ -111,7 +111,8 @@ struct image_rule {
 	uint32_t timeout_udp;
 	uint8_t protection; /* enum protection */
 	uint8_t zero[3];
-	struct image_list upstreams; /* uint32_t, indices: `via`, in the order of trying; n 0: direct */
+	struct image_list
+	    upstreams; /* uint32_t, indices: `via`, in the order of trying; n 0: direct */
 };
 
 /* `upstream NAME socks5 ...`: another gateway, whose client this one is. */
@@ -120,8 +121,8 @@ struct image_rule {
 #define VIA_MAX           16 /* of a rule */
 struct image_upstream {
 	struct image_str name;
-	struct image_str host;      /* as written; for GSSAPI, the second part of the service's name */
-	struct addr addr;           /* ADDR_NONE: host is a name to look up, normalised */
+	struct image_str host; /* as written; for GSSAPI, the second part of the service's name */
+	struct addr addr;      /* ADDR_NONE: host is a name to look up, normalised */
 	uint16_t port;
 	uint8_t method;             /* enum method */
 	uint8_t level;              /* METHOD_GSSAPI: enum level that is asked for, and the least */

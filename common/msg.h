@@ -320,7 +320,7 @@ struct msg_open {
 struct msg_attempt {
 	struct sid sid;
 	uint32_t version;
-	uint32_t rule; /* index in that version's image */
+	uint32_t rule;          /* index in that version's image */
 	struct addrport target; /* with `via`: the upstream's */
 	uint32_t via;           /* 1 + index of the upstream in that image; 0: none */
 	uint64_t cookie;        /* SO_COOKIE of the socket */

@@ -369,9 +369,8 @@ rules_first_via(const struct image *img, const struct query *q)
 	const struct image_rule *r = image_at(img, img->rules);
 
 	for (uint32_t i = 0; i < img->rules.n; i++) {
-		enum answer a = r[i].upstreams.n > 0 || r[i].action == RULE_BLOCK
-				    ? match_rule(&f, &r[i])
-				    : NO;
+		enum answer a =
+		    r[i].upstreams.n > 0 || r[i].action == RULE_BLOCK ? match_rule(&f, &r[i]) : NO;
 
 		if (r[i].action == RULE_BLOCK && a == YES)
 			break;

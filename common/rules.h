@@ -10,10 +10,10 @@
  * - Destinations: the address criterion of a PASS rule matches a special address (common/addr.h,
  * the image's own addresses) only by a prefix that lies wholly inside the special range; `any` and
  *   names never name one. A BLOCK rule matches it by any prefix that covers it, `any` and names.
- * - Upstreams: where all but the address is known, the first pass rule that is met (address criteria
- *   of one with `via` as "maybe") decides: with `via` the answer is final, RULES_PASS, and the name
- *   is not looked up; an earlier block that answers "maybe" refuses, and a pass without `via` that
- *   answers "maybe" does not match.
+ * - Upstreams: where all but the address is known, the first pass rule that is met (address
+ * criteria of one with `via` as "maybe") decides: with `via` the answer is final, RULES_PASS, and
+ * the name is not looked up; an earlier block that answers "maybe" refuses, and a pass without
+ * `via` that answers "maybe" does not match.
  * - The name criterion compares without regard to case and a trailing dot: give name_normalise's
  *   output.
  */

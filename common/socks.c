@@ -123,8 +123,8 @@ socks_reply(uint8_t *out, enum socks_rep rep, const struct addrport *bnd)
 }
 
 size_t
-socks_request_put(uint8_t *out, uint8_t cmd, const struct addrport *to, const uint8_t *name,
-    size_t name_len)
+socks_request_put(
+    uint8_t *out, uint8_t cmd, const struct addrport *to, const uint8_t *name, size_t name_len)
 {
 	bool v6 = to->a.family == ADDR_V6;
 	size_t alen = v6 ? 16 : 4, at = 4;

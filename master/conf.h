@@ -102,12 +102,12 @@ struct conf_upstream {
 	struct addr addr;        /* ADDR_NONE: host is a name */
 	uint16_t port;
 	enum method method;
-	enum level level;      /* METHOD_GSSAPI */
+	enum level level; /* METHOD_GSSAPI */
 	bool level_given;
-	const char *file;      /* METHOD_PASSWORD: the credentials */
-	const char *service;   /* METHOD_GSSAPI: default "socks" */
+	const char *file;                        /* METHOD_PASSWORD: the credentials */
+	const char *service;                     /* METHOD_GSSAPI: default "socks" */
 	const char *keytab, *principal, *ccache; /* NULL: not given */
-	uint32_t index; /* in the image */
+	uint32_t index;                          /* in the image */
 };
 
 struct conf_group {

@@ -123,11 +123,11 @@ enum conf_once {
 
 /* Kinds of statements of which one had an error: what is missing for that reason alone is no second
  * error. */
-#define SPOILED_TABLE  0x1u
-#define SPOILED_AUTH   0x2u
-#define SPOILED_LISTEN 0x4u
+#define SPOILED_TABLE    0x1u
+#define SPOILED_AUTH     0x2u
+#define SPOILED_LISTEN   0x4u
 #define SPOILED_UPSTREAM 0x8u
-#define SPOILED_ALL    0xfu
+#define SPOILED_ALL      0xfu
 
 struct conf_input;
 

@@ -11,7 +11,7 @@
 #include "master/conf_parse.h"
 #include "master/credentials.h"
 
-#define SERVICE_MAX 64 /* octets: of a principal's first part */
+#define SERVICE_MAX    64 /* octets: of a principal's first part */
 #define CREDENTIAL_MAX (PATH_MAX_MSG - 1)
 
 /* Letters, digits, - and _: a word that messages and records can name. */
@@ -78,8 +78,8 @@ conf_upstream_begin(struct conf_parse *ps, const struct conf_where *w, const str
 	}
 	if ((other = find(ps->conf, u->name)) != NULL)
 		conf_error(ps, w,
-		    "upstream %s is defined a second time, expected it once (first: %s:%u)", u->name,
-		    other->where.file, other->where.line);
+		    "upstream %s is defined a second time, expected it once (first: %s:%u)",
+		    u->name, other->where.file, other->where.line);
 	else
 		STAILQ_INSERT_TAIL(&ps->conf->upstreams, u, entry);
 }
@@ -131,8 +131,7 @@ conf_upstream_option(
 	if (word->token == T_PROTECTION) {
 		twice = u->level_given;
 		u->level_given = true;
-		u->level =
-		    value->token == T_INTEGRITY ? LEVEL_INTEGRITY : LEVEL_CONFIDENTIALITY;
+		u->level = value->token == T_INTEGRITY ? LEVEL_INTEGRITY : LEVEL_CONFIDENTIALITY;
 	} else {
 		place = option_place(u, word->token, &what, &max);
 		twice = *place != NULL;
@@ -160,8 +159,8 @@ check_file(struct conf_parse *ps, const struct conf_upstream *u, const char *pat
 	if ((fd = credentials_open(u, &what)) != -1)
 		close(fd);
 	else
-		conf_error(ps, &u->where, "cannot use %s: %s, expected a file of root's, mode 0600", path,
-		    what != NULL ? what : strerror(errno));
+		conf_error(ps, &u->where, "cannot use %s: %s, expected a file of root's, mode 0600",
+		    path, what != NULL ? what : strerror(errno));
 }
 
 void
@@ -172,8 +171,8 @@ conf_upstream_end(struct conf_parse *ps)
 	check_file(ps, u, u->file != NULL ? u->file : u->keytab);
 
 	if (u->keytab != NULL && u->ccache != NULL)
-		conf_error(ps, &u->where,
-		    "the upstream has a keytab and a ccache, expected one of them");
+		conf_error(
+		    ps, &u->where, "the upstream has a keytab and a ccache, expected one of them");
 	if (u->principal != NULL && u->keytab == NULL)
 		conf_error(
 		    ps, &u->where, "the upstream has a principal and no keytab, expected both");
@@ -267,8 +266,7 @@ conf_upstreams_resolve(struct conf_parse *ps)
 		check_loop(ps, u);
 	}
 	if (n > UPSTREAMS_MAX)
-		conf_error(
-		    ps, &ps->end, "more than %d upstreams, expected fewer", UPSTREAMS_MAX);
+		conf_error(ps, &ps->end, "more than %d upstreams, expected fewer", UPSTREAMS_MAX);
 	STAILQ_FOREACH (src, &ps->rules, entry)
 		rule_via(ps, src);
 	warn_addresses(ps);

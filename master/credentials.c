@@ -21,8 +21,7 @@ path_of(const struct conf_upstream *u)
 int
 credentials_open(const struct conf_upstream *u, const char **what)
 {
-	int fd = open(
-	    path_of(u), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int fd = open(path_of(u), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	*what = NULL;
 	if (fd == -1 || users_file_safe(fd, what) == 0)
@@ -67,12 +66,12 @@ credentials_ack(struct gateway *g, const struct msg_keytab_ack *a)
 	const char *name = u != NULL ? u->name : "?";
 	const char *path = u != NULL && path_of(u) != NULL ? path_of(u) : "?";
 	if (g->phase == PHASE_STARTING) {
-		fprintf(stderr, "sallyportd: cannot start: upstream %s: %s: %.*s\n", name, path, len,
-		    a->what);
+		fprintf(stderr, "sallyportd: cannot start: upstream %s: %s: %.*s\n", name, path,
+		    len, a->what);
 		gateway_stop(g, 1);
 	} else {
-		gateway_notice(g, "upstream %s: %s: %.*s; what was loaded before stays in force", name,
-		    path, len, a->what);
+		gateway_notice(g, "upstream %s: %s: %.*s; what was loaded before stays in force",
+		    name, path, len, a->what);
 	}
 	return true;
 }

@@ -348,8 +348,8 @@ link_open(struct session *s)
 }
 
 void
-link_attempt(struct session *s, uint32_t rule, const struct addrport *target, uint32_t via,
-    uint64_t cookie)
+link_attempt(
+    struct session *s, uint32_t rule, const struct addrport *target, uint32_t via, uint64_t cookie)
 {
 	struct msg_attempt m;
 

@@ -149,8 +149,7 @@ lost(struct race *r)
 	if (r->via != 0)
 		upstream_unreachable(r->s, why, r->error);
 	else
-		session_fail(
-		    r->s, why, r->error, why == REASON_RULES ? r->rule : RULE_NONE);
+		session_fail(r->s, why, r->error, why == REASON_RULES ? r->rule : RULE_NONE);
 }
 
 static void race_next(struct race *r);

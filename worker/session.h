@@ -78,12 +78,13 @@ struct handshake_gssapi {
 
 struct handshake {
 	struct addrport client, gateway;
-	struct policy *policy; /* from the request on: what it is decided by */
-	struct race *race;     /* while addresses are tried */
-	struct bind *bind;     /* while a peer is waited for, and before */
+	struct policy *policy;     /* from the request on: what it is decided by */
+	struct race *race;         /* while addresses are tried */
+	struct bind *bind;         /* while a peer is waited for, and before */
 	struct upstream *upstream; /* while one is asked */
-	struct held *early; /* the target's data that came in one message with an upstream's reply */
-	uint8_t *groups;       /* packed */
+	struct held
+	    *early;      /* the target's data that came in one message with an upstream's reply */
+	uint8_t *groups; /* packed */
 	size_t groups_len;
 	size_t in_len;
 	uint32_t rule; /* of the attempt that connected */

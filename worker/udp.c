@@ -172,7 +172,8 @@ udp_associate(struct session *s)
 		hs->dest = (struct addrport){ .port = 0 };
 		hs->rule = rule;
 		deadline_arm(s->w->loop, &s->deadline,
-		    r->timeout_connect != 0 ? r->timeout_connect : hs->policy->img->timeout_connect);
+		    r->timeout_connect != 0 ? r->timeout_connect
+					    : hs->policy->img->timeout_connect);
 		upstream_start(s, via);
 		return;
 	}
@@ -187,8 +188,8 @@ udp_associate_via(struct session *s, int tcp, const struct addrport *relay,
 	const struct image *img = s->hs->policy->img;
 	uint32_t rule = s->hs->rule;
 	enum reason why;
-	int fd = egress_socket(s->w, img, rules_rule(img, via), &s->hs->client.a, relay->a.family,
-	    SOCK_DGRAM, &why);
+	int fd = egress_socket(
+	    s->w, img, rules_rule(img, via), &s->hs->client.a, relay->a.family, SOCK_DGRAM, &why);
 
 	if (fd == -1) {
 		session_fail(s, why, errno, RULE_NONE);

@@ -81,7 +81,7 @@ RB_HEAD(udp_names, udp_name);
 struct udp {
 	struct session *s;
 	struct addrport client; /* the only one who is heard; port 0: not learnt yet */
-	struct udp_leg *leg; /* NULL: no rule of the request's had an upstream */
+	struct udp_leg *leg;    /* NULL: no rule of the request's had an upstream */
 	SLIST_HEAD(, udp_out) outs;
 	unsigned nouts;
 	uint32_t turn; /* with `egress from ... round-robin` */

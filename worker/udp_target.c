@@ -200,8 +200,8 @@ count_target(struct udp *u, bool passes, int by)
 	*n += (uint32_t)by;
 }
 
-/* What the policy in force says of a target: whether and by which rule, and by what way. A name that
- * was looked up does not leave by an upstream after all: no rule is told then. */
+/* What the policy in force says of a target: whether and by which rule, and by what way. A name
+ * that was looked up does not leave by an upstream after all: no rule is told then. */
 struct judgement {
 	bool passes, via;
 	uint32_t rule;
@@ -210,8 +210,8 @@ struct judgement {
 
 /* -1: it passes, and there is no way. */
 static int
-decide(struct udp *u, const struct addrport *at, const uint8_t *name, size_t len,
-    struct judgement *j)
+decide(
+    struct udp *u, const struct addrport *at, const uint8_t *name, size_t len, struct judgement *j)
 {
 	const struct image *img = u->s->w->policy->img;
 

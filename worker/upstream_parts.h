@@ -37,19 +37,19 @@ struct upstream {
 	struct deadline try;
 	enum reason why; /* of the last that failed */
 	int error;
-	struct held *out;   /* what it has not taken yet */
+	struct held *out;    /* what it has not taken yet */
 	struct addrport bnd; /* of its reply; none: it gave none that is an address */
 	size_t in_len;
 	uint8_t in[UPSTREAM_IN_MAX];
 	struct protected *protected; /* its octets are encapsulated */
 	struct held *early;          /* octets of its that stood behind the message in `in` */
 	/* RFC 1961's tokens, with the initiator in turn. */
-	bool level_asked;            /* its next token is that of the level */
-	uint32_t reply_total, reply_at; /* the initiator's, that goes out in pieces */
+	bool level_asked;                 /* its next token is that of the level */
+	uint32_t reply_total, reply_at;   /* the initiator's, that goes out in pieces */
 	uint32_t token_left, token_total; /* its own, that comes in */
 	bool in_token;
-	bool asked;          /* the initiator has an exchange of this session */
-	unsigned owed;       /* results of exchanges that were given up: what comes before is theirs */
+	bool asked;    /* the initiator has an exchange of this session */
+	unsigned owed; /* results of exchanges that were given up: what comes before is theirs */
 };
 
 const struct image_upstream *upstream_of(const struct upstream *u);
@@ -69,8 +69,12 @@ void upstream_auth_end(struct upstream *u);
 /* It has something to say in the exchange. */
 void upstream_auth_event(struct upstream *u);
 
+/* --- upstream_read.c --- */
+
 enum got { GOT_ALL, GOT_LESS, GOT_END };
 /* Reads until `need` octets of its message are in `in`, and no further. */
 enum got upstream_more(struct upstream *u, size_t need);
+/* Likewise a whole reply; version 0: it is none. */
+enum got upstream_more_reply(struct upstream *u, struct socks_request *r);
 
 #endif
