@@ -43,23 +43,22 @@ static void confyyerror(const CONFYYLTYPE *w, struct conf_parse *ps, const char 
 %token NL "the end of the line"
 %token BREAK "a line break"
 %token <item> ACCEPTOR "acceptor" ADVERTISE "advertise" ALLOW "allow" ANY "any" ASSOCIATION "association"
-%token <item> ASSOCIATIONS "associations" AUTH "auth" BIND "bind" BLOCK "block" CHROOT "chroot"
+%token <item> ASSOCIATIONS "associations" AUTH "auth" BIND "bind" BLOCK "block" CCACHE "ccache" CHROOT "chroot"
 %token <item> CONFIDENTIALITY "confidentiality" CONFIG "config"
 %token <item> CONNECT "connect" CONNECTED "connected" DENY "deny" DEVICE "device" DIRECTORY "directory"
 %token <item> DROP "drop" EGRESS "egress" FACILITY "facility" FILE "file" FORMAT "format"
 %token <item> FRAGMENTS "fragments" FREEBIND "freebind" FROM "from" GROUP "group" GSSAPI "gssapi"
-%token <item> HALF_CLOSED "half-closed" HANDSHAKE "handshake" IDLE "idle" INCLUDE "include"
+%token <item> HALF_CLOSED "half-closed" HANDSHAKE "handshake" IDLE "idle" INCLUDE "include" INITIATOR "initiator"
 %token <item> INTEGRITY "integrity" JSON "json" KERBEROS "kerberos" KEYTAB "keytab"
 %token <item> LIMIT "limit" LISTEN "listen" LOG "log" LOGFMT "logfmt" MARK "mark" NAMES "names" NAT64 "nat64"
 %token <item> NONE "none" OFF "off" ON "on" OVERFLOW "overflow" PAM "pam" PASS "pass"
-%token <item> PASSWORD "password" PER "per" PORT "port" PORTS "ports" PREFER "prefer"
+%token <item> PASSWORD "password" PER "per" PORT "port" PORTS "ports" PREFER "prefer" PRINCIPAL "principal"
 %token <item> PROCESS "process" PROTECTION "protection" REFUSE "refuse" REPLIES "replies" REQUIRE "require"
 %token <item> RESOLVER "resolver" ROUND_ROBIN "round-robin" RUN "run" SANDBOX "sandbox" SERVICE "service" SESSIONS "sessions"
-%token <item> SOCKET "socket" SOCKS4 "socks4" SOURCE_HASH "source-hash" STDERR "stderr" SYSLOG "syslog" TABLE "table"
+%token <item> SOCKET "socket" SOCKS4 "socks4" SOCKS5 "socks5" SOURCE_HASH "source-hash" STDERR "stderr" SYSLOG "syslog" TABLE "table"
 %token <item> TARGETS "targets" TIMEOUT "timeout" TO "to" TRY "try" UDP "udp" UID "uid"
-%token <item> UPDATE "update" USER "user"
+%token <item> UPDATE "update" UPSTREAM "upstream" USER "user" VIA "via"
 %token <item> WORKER "worker" WORKERS "workers"
-%token <item> CCACHE "ccache" INITIATOR "initiator" PRINCIPAL "principal" SOCKS5 "socks5" UPSTREAM "upstream" VIA "via"
 
 %type <item> name role layer address target server command method timeout_word protection
 %type <list> names words word_items address_list address_items targets target_items
@@ -276,6 +275,7 @@ gssapi_option
 	: SERVICE words			{ conf_gssapi_service(ps, $1, $2); }
 	| ALLOW words			{ conf_gssapi_allow(ps, $2); }
 	| NAMES name			{ conf_gssapi_names(ps, $1, $2); }
+	| NAMES PRINCIPAL		{ conf_gssapi_names(ps, $1, $2); }
 	;
 
 role	: WORKER
