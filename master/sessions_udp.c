@@ -220,6 +220,9 @@ sessions_target(struct sessions *s, struct child *w, const struct msg *m)
 	if (e == NULL || e->state != LEDGER_GRANTED || e->command != COMMAND_UDP ||
 	    !target_is_sound(s, t, m->len))
 		return false;
+	/* By an upstream only where one was told. */
+	if (t->passes != 0 && is_via(s, t) && e->via[0] == '\0')
+		return false;
 	struct association *a = s->workers[w->index].slot[e->sid.slot].udp;
 	memset(&key, 0, sizeof(key));
 	new->target = t->target;
