@@ -8,6 +8,8 @@
  */
 #include <errno.h>
 #include <grp.h>
+#include <linux/netlink.h>
+#include <sys/ioctl.h>
 
 #include "authd/filter.h"
 #include "common/sandbox_rules.h"
@@ -73,5 +75,74 @@ const struct sandbox acceptor_sandbox = {
 	.landlock_fs = true,
 	.landlock_directory = ".",
 	.landlock_net = true,
+	.nproc = 0,
+};
+
+/*
+ * The initiator's library reads its configuration, its caches and the hosts file, and speaks to a
+ * KDC and to name servers over UDP and TCP. What it tries beyond that (plug-ins, which would have
+ * to be mapped executable, other programs, sockets of other kinds) fails, and it goes on without.
+ */
+#define INET_SOCKET(family, type) \
+	ALLOW_IF(socket, 2, ARG_IS(0, family), ARG_IS_BUT(1, SOCK_NONBLOCK | SOCK_CLOEXEC, type))
+
+static const struct sandbox_rule initiator_rules[] = {
+	SANDBOX_EVERY_CHILD,
+	/* files: opened, looked at, locked, made anew (a ticket for the service goes into the
+	   cache) */
+	ALLOW(openat),
+	ALLOW(newfstatat),
+	ALLOW(access),
+	ALLOW(faccessat),
+	ALLOW(faccessat2),
+	ALLOW(statx),
+	ALLOW(readlink),
+	ALLOW(getdents64),
+	ALLOW(lseek),
+	ALLOW(pread64),
+	ALLOW(ftruncate),
+	ALLOW(fsync),
+	ALLOW(rename),
+	ALLOW(unlink),
+	ALLOW(fchmod),
+	ALLOW(uname),
+	ALLOW_IF(fcntl, 1, ARG_IS(1, F_SETLK)),
+	ALLOW_IF(fcntl, 1, ARG_IS(1, F_SETLKW)),
+	ALLOW_IF(fcntl, 1, ARG_IS(1, F_OFD_SETLK)),
+	ALLOW_IF(fcntl, 1, ARG_IS(1, F_OFD_SETLKW)),
+	ALLOW_IF(ioctl, 1, ARG_IS(1, FIONREAD)),
+	ALLOW_IF(ioctl, 1, ARG_IS(1, FIONBIO)),
+	/* the network */
+	INET_SOCKET(AF_INET, SOCK_STREAM),
+	INET_SOCKET(AF_INET, SOCK_DGRAM),
+	INET_SOCKET(AF_INET6, SOCK_STREAM),
+	INET_SOCKET(AF_INET6, SOCK_DGRAM),
+	ALLOW_IF(socket, 1, ARG_IS(0, AF_NETLINK)), /* getaddrinfo: which families there are */
+	ALLOW_IF(bind, 1, ARG_IS(2, sizeof(struct sockaddr_nl))),
+	ALLOW(connect),
+	ALLOW(getsockname),
+	ALLOW(getpeername),
+	ALLOW(getsockopt),
+	ALLOW(setsockopt),
+	ALLOW_IF(sendto, 1, ARG_WITHIN(3, SEND_FLAGS)),
+	ALLOW(sendmmsg),
+	/* who it is, and its threads' own */
+	ALLOW(getuid),
+	ALLOW(geteuid),
+	ALLOW(getgid),
+	ALLOW(getegid),
+	ALLOW(getpid),
+	ALLOW(gettid),
+	ALLOW(sched_yield),
+	ALLOW(clock_nanosleep),
+	ALLOW(select),
+	ALLOW(pselect6),
+};
+
+const struct sandbox initiator_sandbox = {
+	.role = ROLE_INITIATOR,
+	.rules = initiator_rules,
+	.nrules = sizeof(initiator_rules) / sizeof(initiator_rules[0]),
+	.default_action = SCMP_ACT_ERRNO(EPERM),
 	.nproc = 0,
 };

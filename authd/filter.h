@@ -9,6 +9,7 @@
 
 extern const struct sandbox password_sandbox;
 extern const struct sandbox pam_sandbox;
+extern const struct sandbox initiator_sandbox;
 extern const struct sandbox acceptor_sandbox;
 
 #endif

@@ -7,6 +7,7 @@
 #include "authd/acceptor.h"
 #include "authd/exchange.h"
 #include "authd/filter.h"
+#include "authd/initiator.h"
 #include "authd/link.h"
 #include "authd/pam.h"
 #include "authd/password.h"
@@ -46,7 +47,9 @@ main(void)
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		roles |= ROLE_BIT(rows[i].sandbox->role);
-	child_init(roles, &init);
+	child_init(roles | ROLE_BIT(ROLE_INITIATOR), &init);
+	if (init.role == ROLE_INITIATOR) /* it asks about nobody: it has exchanges of its own */
+		return initiator_main(&init);
 	const struct role_row *row = row_of(init.role);
 	struct sandbox sandbox = *row->sandbox;
 	sandbox.threads = row->threads;

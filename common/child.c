@@ -68,7 +68,7 @@ init_sound(const struct msg_init *init, uint32_t roles)
 	       memchr(init->chroot, '\0', sizeof(init->chroot)) != NULL &&
 	       memchr(init->pam_service, '\0', sizeof(init->pam_service)) != NULL &&
 	       memchr(init->directory, '\0', sizeof(init->directory)) != NULL &&
-	       (init->directory[0] == '/') == (init->role == ROLE_ACCEPTOR);
+	       (init->directory[0] == '/') == ((ROLE_BIT(init->role) & ROLES_GSSAPI) != 0);
 }
 
 void

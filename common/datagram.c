@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "common/socks.h"
+
 int
 datagram_parse(const uint8_t *p, size_t len, struct datagram *d)
 {
@@ -40,4 +42,17 @@ datagram_header(uint8_t out[DATAGRAM_REPLY_MAX], const struct addrport *from)
 		.port = from->port };
 
 	return sallyport_udp_header(out, DATAGRAM_REPLY_MAX, &u);
+}
+
+size_t
+datagram_header_name(
+    uint8_t out[DATAGRAM_HEADER_MAX], const uint8_t *name, size_t len, uint16_t port)
+{
+	memset(out, 0, 3);
+	out[3] = SOCKS_ATYP_NAME;
+	out[4] = (uint8_t)len;
+	memcpy(out + 5, name, len);
+	out[5 + len] = (uint8_t)(port >> 8);
+	out[6 + len] = (uint8_t)port;
+	return 7 + len;
 }

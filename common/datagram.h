@@ -38,5 +38,8 @@ int datagram_parse(const uint8_t *p, size_t len, struct datagram *d);
 /* Writes the header of a reply from this address (v4 or v6; as it is, so canonicalise a v4-mapped
  * one first), FRAG 0. Its length. */
 size_t datagram_header(uint8_t out[DATAGRAM_REPLY_MAX], const struct addrport *from);
+/* Likewise to an upstream, for a name of len octets (1 to 255). */
+size_t datagram_header_name(
+    uint8_t out[DATAGRAM_HEADER_MAX], const uint8_t *name, size_t len, uint16_t port);
 
 #endif

@@ -15,8 +15,10 @@
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 _Static_assert(sizeof(struct image_range4) == 8 && sizeof(struct image_range6) == 24 &&
-		   sizeof(struct image_rule) == 100 && sizeof(struct image) % 8 == 0,
+		   sizeof(struct image_rule) == 108 && sizeof(struct image) % 8 == 0,
     "the image has no padding");
+_Static_assert(sizeof(struct image_upstream) % 8 == 0, "nor have its upstreams");
+_Static_assert(UPSTREAMS_MAX <= 64, "a bit each in via_ok");
 _Static_assert(METHOD_COUNT <= sizeof(((struct image *)0)->prefer), "every method has a place");
 
 static bool
@@ -126,12 +128,51 @@ ports_ok(const struct image *img, struct image_list l)
 	return true;
 }
 
+/* Each named once, so that a client's try of them ends. */
+static bool
+via_ok(const struct image *img, struct image_list l)
+{
+	uint64_t seen = 0;
+
+	if (!list_ok(img, l, sizeof(uint32_t)) || l.n > VIA_MAX)
+		return false;
+	const uint32_t *via = image_at(img, l);
+	for (uint32_t i = 0; i < l.n; i++) {
+		if (via[i] >= img->upstreams.n || (seen & 1ull << via[i]) != 0)
+			return false;
+		seen |= 1ull << via[i];
+	}
+	return true;
+}
+
+static bool
+upstreams_ok(const struct image *img)
+{
+	if (!list_ok(img, img->upstreams, sizeof(struct image_upstream)) ||
+	    img->upstreams.n > UPSTREAMS_MAX)
+		return false;
+	const struct image_upstream *u = image_at(img, img->upstreams);
+	for (uint32_t i = 0; i < img->upstreams.n; i++) {
+		if (!str_ok(img, u[i].name) || u[i].name.len == 0 ||
+		    u[i].name.len > UPSTREAM_NAME_MAX || !str_ok(img, u[i].host) ||
+		    u[i].host.len == 0 || u[i].host.len > NAME_MAX_LEN || u[i].port == 0 ||
+		    (u[i].addr.family != ADDR_NONE && u[i].addr.family != ADDR_V4 &&
+			u[i].addr.family != ADDR_V6))
+			return false;
+		if (u[i].method >= METHOD_COUNT || u[i].level >= LEVEL_COUNT || u[i].keytab > 1 ||
+		    !str_ok(img, u[i].service) || !str_ok(img, u[i].ccache) ||
+		    !str_ok(img, u[i].principal))
+			return false;
+	}
+	return true;
+}
+
 static bool
 rule_lists_ok(const struct image *img, const struct image_rule *r)
 {
 	if (!list_ok(img, r->to_names, sizeof(struct image_name)) || !ports_ok(img, r->ports) ||
 	    !strs_ok(img, r->users) || !strs_ok(img, r->groups) || !egress_ok(img, &r->egress) ||
-	    !ports_ok(img, r->bind_ports))
+	    !ports_ok(img, r->bind_ports) || !via_ok(img, r->upstreams))
 		return false;
 	const struct image_name *name = image_at(img, r->to_names);
 	for (uint32_t i = 0; i < r->to_names.n; i++) {
@@ -252,8 +293,8 @@ image_check(const void *block, size_t size)
 		if (img->prefer[i] >= METHOD_COUNT)
 			return -1;
 	}
-	return tables_ok(img) && rules_ok(img) && groups_ok(img) && hosts_ok(img) &&
-		       network_ok(img) && serving_ok(img)
+	return tables_ok(img) && upstreams_ok(img) && rules_ok(img) && groups_ok(img) &&
+		       hosts_ok(img) && network_ok(img) && serving_ok(img)
 		   ? 0
 		   : -1;
 }
@@ -352,6 +393,25 @@ image_table_lookup(const struct image *img, uint32_t table, const struct addr *a
 	if (a->family == ADDR_V6 && t[table].v6.n > 0)
 		return lookup6(img, t[table].v6, a);
 	return PLEN_NONE;
+}
+
+const struct image_upstream *
+image_upstream(const struct image *img, uint32_t index)
+{
+	const struct image_upstream *u = image_at(img, img->upstreams);
+
+	return index < img->upstreams.n ? &u[index] : NULL;
+}
+
+bool
+image_rule_via(const struct image *img, const struct image_rule *r, uint32_t upstream)
+{
+	const uint32_t *via = r != NULL ? image_at(img, r->upstreams) : NULL;
+
+	for (uint32_t i = 0; via != NULL && i < r->upstreams.n; i++)
+		if (via[i] == upstream)
+			return true;
+	return false;
 }
 
 bool

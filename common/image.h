@@ -16,7 +16,7 @@
 #include "common/addr.h"
 #include "common/msg.h"
 
-#define IMAGE_MAGIC    0x31594c4c41530a05ull
+#define IMAGE_MAGIC    0x31594c4c41530a06ull
 #define IMAGE_SIZE_MAX (1u << 30) /* octets */
 #define RULE_NONE      UINT32_MAX /* no rule decided: blocked by default */
 
@@ -111,6 +111,26 @@ struct image_rule {
 	uint32_t timeout_udp;
 	uint8_t protection; /* enum protection */
 	uint8_t zero[3];
+	struct image_list
+	    upstreams; /* uint32_t, indices: `via`, in the order of trying; n 0: direct */
+};
+
+/* `upstream NAME socks5 ...`: another gateway, whose client this one is. */
+#define UPSTREAM_NAME_MAX 63 /* octets of its name */
+#define UPSTREAMS_MAX     64 /* of a configuration */
+#define VIA_MAX           16 /* of a rule */
+struct image_upstream {
+	struct image_str name;
+	struct image_str host; /* as written; for GSSAPI, the second part of the service's name */
+	struct addr addr;      /* ADDR_NONE: host is a name to look up, normalised */
+	uint16_t port;
+	uint8_t method;             /* enum method */
+	uint8_t level;              /* METHOD_GSSAPI: enum level that is asked for, and the least */
+	struct image_str service;   /* METHOD_GSSAPI, all of these */
+	struct image_str ccache;    /* len 0: the starter's, or none */
+	struct image_str principal; /* of the keytab; len 0: its first */
+	uint8_t keytab;             /* 1: credentials come of a keytab */
+	uint8_t zero[7];
 };
 
 /* `group web { carol, dave }`: memberships beside those that authd gives. */
@@ -160,6 +180,7 @@ struct image {
 	uint8_t zero[4];
 	struct image_list gssapi_services; /* struct image_str: first components of principals; n 0:
 					      any that the keytab has */
+	struct image_list upstreams;       /* struct image_upstream */
 };
 
 /* Maps a sealed memfd (seals and bounds are checked). NULL with errno; EINVAL: not a sound image.
@@ -184,6 +205,9 @@ image_octets(const struct image *img, struct image_str s)
 int image_bytes_cmp(const uint8_t *a, size_t alen, const uint8_t *b, size_t blen);
 /* Length of the longest prefix of the table that covers a canonical address, or PLEN_NONE. */
 uint8_t image_table_lookup(const struct image *img, uint32_t table, const struct addr *a);
+const struct image_upstream *image_upstream(const struct image *img, uint32_t index);
+/* Does a rule (NULL: no) name this upstream in its `via`? */
+bool image_rule_via(const struct image *img, const struct image_rule *r, uint32_t upstream);
 /* Does any socket that leaves by it have this mark (not 0)? */
 bool image_has_mark(const struct image *img, uint32_t mark);
 /* /etc/hosts: the entry of a normalised name, or NULL. */

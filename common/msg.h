@@ -127,7 +127,14 @@ enum command { COMMAND_NONE, COMMAND_CONNECT, COMMAND_BIND, COMMAND_UDP, COMMAND
 	X(REASON_ENCAP_LEVEL, "wrong-protection",                                                  \
 	    "a token without the protection that was agreed")                                      \
 	X(REASON_ENCAP_CUT, "truncated-token", "the connection ended inside a token")              \
-	X(REASON_TICKET, "ticket-expired", "the client's Kerberos ticket has ended")
+	X(REASON_TICKET, "ticket-expired", "the client's Kerberos ticket has ended")               \
+	X(REASON_UPSTREAM, "upstream-failed",                                                      \
+	    "no upstream could be used, or it failed without saying why")                          \
+	X(REASON_UPSTREAM_RULES, "upstream-refused", "the upstream's rules do not allow it")       \
+	X(REASON_UPSTREAM_AUTH, "upstream-auth-failed",                                            \
+	    "the upstream refused the method or the credentials, or is not who it should be")      \
+	X(REASON_UPSTREAM_CREDENTIALS, "upstream-no-credentials",                                  \
+	    "there are no valid credentials for the upstream: none, or expired")
 
 enum reason {
 #define X(id, text, help) id,
@@ -227,7 +234,7 @@ struct msg_init {
 	char chroot[PATH_MAX_MSG]; /* "" : none */
 	char pam_service[64];      /* pam role */
 	/* Acceptor: where its krb5.conf (that it reads) and rcache (that it writes) are; the same
-	 * as chroot where that is entered. "" for all others. */
+	 * as chroot where that is entered. Initiator: its krb5.conf. "" for all others. */
 	char directory[PATH_MAX_MSG];
 };
 
@@ -313,10 +320,10 @@ struct msg_open {
 struct msg_attempt {
 	struct sid sid;
 	uint32_t version;
-	uint32_t rule; /* index in that version's image */
-	struct addrport target;
-	uint32_t zero;
-	uint64_t cookie; /* SO_COOKIE of the socket */
+	uint32_t rule;          /* index in that version's image */
+	struct addrport target; /* with `via`: the upstream's */
+	uint32_t via;           /* 1 + index of the upstream in that image; 0: none */
+	uint64_t cookie;        /* SO_COOKIE of the socket */
 };
 
 /* Worker to master, BIND, after open: a listener for a peer (RFC 1928 section 4). The master checks
@@ -464,7 +471,8 @@ struct msg_verdict {
  */
 enum token_kind {
 	TOKEN_CONTEXT = 1, /* section 3.4: mtyp 1 */
-	TOKEN_LEVEL = 2    /* section 4.3: mtyp 2 */
+	TOKEN_LEVEL = 2,   /* section 4.3: mtyp 2 */
+	TOKEN_PASSWORD = 3 /* initiator to worker alone: a whole message of RFC 1929 */
 };
 struct msg_auth_token {
 	struct sid sid;
@@ -482,7 +490,26 @@ struct msg_auth_keys {
 	struct encap_params params; /* wiped by both sides once it is used */
 };
 
-/* Master to acceptor or initiator, with the open keytab. Answered by KEYTAB_ACK. */
+/*
+ * Worker to initiator: it is to authenticate this gateway to an upstream, whose name follows. The
+ * initiator answers with AUTH_REPLY pieces, which are for the upstream; what the upstream says goes
+ * to it as AUTH_TOKEN pieces. The exchange ends with exactly one UPSTREAM_RESULT, also after
+ * AUTH_ABORT; above LEVEL_CLEAR, AUTH_KEYS come before it.
+ */
+struct msg_upstream_begin {
+	struct sid sid;
+	uint8_t name_len;
+	uint8_t zero[7];
+};
+struct msg_upstream_result {
+	struct sid sid;
+	uint8_t verdict; /* enum verdict_code */
+	uint8_t level;   /* enum level, where accepted */
+	uint8_t zero[6];
+};
+
+/* Master to acceptor or initiator, with the open keytab (initiator: or the file with the password).
+ * Answered by KEYTAB_ACK. */
 struct msg_keytab {
 	uint32_t index; /* acceptor: 0; initiator: of the upstream in the policy image */
 	uint32_t zero;
@@ -557,6 +584,8 @@ struct msg_answer {
 	X(AUTH_KEYS, auth_keys, ROLES_GSSAPI, ROLES_WORKER, sizeof(struct msg_auth_keys), 0, 0, false) \
 	X(KEYTAB, keytab, ROLES_MASTER, ROLES_GSSAPI, sizeof(struct msg_keytab), 0, 0, true) \
 	X(KEYTAB_ACK, keytab_ack, ROLES_GSSAPI, ROLES_MASTER, sizeof(struct msg_keytab_ack), 0, 0, false) \
+	X(UPSTREAM_BEGIN, upstream_begin, ROLES_WORKER, ROLE_BIT(ROLE_INITIATOR), sizeof(struct msg_upstream_begin), 1, 255, false) \
+	X(UPSTREAM_RESULT, upstream_result, ROLE_BIT(ROLE_INITIATOR), ROLES_WORKER, sizeof(struct msg_upstream_result), 0, 0, false) \
 	X(LOOKUP, lookup, ROLES_WORKER, ROLE_BIT(ROLE_RESOLVER), sizeof(struct msg_lookup), 1, NAME_MAX_LEN, false) \
 	X(ANSWER, answer, ROLE_BIT(ROLE_RESOLVER), ROLES_WORKER, sizeof(struct msg_answer), 0, ANSWER_ADDRS * sizeof(struct addr), false)
 /* clang-format on */

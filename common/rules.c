@@ -283,16 +283,52 @@ facts_of(const struct image *img, const struct query *q)
 	return f;
 }
 
+/*
+ * A destination whose address is not known, where all else is: a name, or whoever will come to
+ * BIND. The first pass rule that is met decides whether it leaves unresolved: one with `via` is met
+ * though its address criteria answer maybe, one without only where they do not. What an earlier
+ * block may mean cannot be found out then, so it refuses.
+ */
+static bool
+decided_via(const struct facts *f, uint32_t *rule, enum rules_answer *decided)
+{
+	const struct image_rule *r = image_at(f->img, f->img->rules);
+	uint32_t blocked = RULE_NONE;
+
+	for (uint32_t i = 0; i < f->img->rules.n; i++) {
+		enum answer a = match_rule(f, &r[i]);
+
+		if (a == NO)
+			continue;
+		if (r[i].action == RULE_BLOCK) {
+			if (a == YES)
+				return false;
+			blocked = blocked == RULE_NONE ? i : blocked;
+		} else if (r[i].upstreams.n > 0) {
+			*rule = blocked != RULE_NONE ? blocked : i;
+			*decided = blocked != RULE_NONE ? RULES_BLOCK : RULES_PASS;
+			return true;
+		} else if (a == YES) {
+			return false;
+		}
+	}
+	return false;
+}
+
 enum rules_answer
 rules_eval(const struct image *img, const struct query *q, uint32_t *rule)
 {
 	struct facts f = facts_of(img, q);
 	const struct image_rule *r = image_at(img, img->rules);
 	uint32_t candidate = RULE_NONE, unused;
+	enum rules_answer via;
 	bool uncertain = false;
 
 	if (rule == NULL)
 		rule = &unused;
+	if ((q->known | KNOW_ADDR) == KNOW_ALL && !knows(&f, KNOW_ADDR) &&
+	    decided_via(&f, rule, &via))
+		return via;
 	for (uint32_t i = 0; i < img->rules.n; i++) {
 		enum answer a = match_rule(&f, &r[i]);
 		if (a == NO)
@@ -324,6 +360,32 @@ rules_method(const struct image *img, const struct addr *source, uint32_t offere
 			return q.method;
 	}
 	return METHOD_COUNT;
+}
+
+uint32_t
+rules_first_via(const struct image *img, const struct query *q)
+{
+	struct facts f = facts_of(img, q);
+	const struct image_rule *r = image_at(img, img->rules);
+
+	for (uint32_t i = 0; i < img->rules.n; i++) {
+		enum answer a =
+		    r[i].upstreams.n > 0 || r[i].action == RULE_BLOCK ? match_rule(&f, &r[i]) : NO;
+
+		if (r[i].action == RULE_BLOCK && a == YES)
+			break;
+		if (r[i].action == RULE_PASS && a != NO)
+			return i;
+	}
+	return RULE_NONE;
+}
+
+bool
+rules_via(const struct image *img, uint32_t rule)
+{
+	const struct image_rule *r = rules_rule(img, rule);
+
+	return r != NULL && r->upstreams.n > 0;
 }
 
 /* A pass rule does not end the walk even where all its criteria are met: it may yet not pass a

@@ -10,6 +10,10 @@
  * - Destinations: the address criterion of a PASS rule matches a special address (common/addr.h,
  * the image's own addresses) only by a prefix that lies wholly inside the special range; `any` and
  *   names never name one. A BLOCK rule matches it by any prefix that covers it, `any` and names.
+ * - Upstreams: where all but the address is known, the first pass rule that is met (address
+ * criteria of one with `via` as "maybe") decides: with `via` the answer is final, RULES_PASS, and
+ * the name is not looked up; an earlier block that answers "maybe" refuses, and a pass without
+ * `via` that answers "maybe" does not match.
  * - The name criterion compares without regard to case and a trailing dot: give name_normalise's
  *   output.
  */
@@ -72,6 +76,11 @@ bool rules_wants_confidentiality(const struct image *img, const struct addr *sou
     const uint8_t *user, size_t user_len, const uint8_t *groups, size_t groups_len);
 
 const struct image_rule *rules_rule(const struct image *img, uint32_t rule);
+
+/* The first pass rule with `via` that could still match, or RULE_NONE. */
+uint32_t rules_first_via(const struct image *img, const struct query *q);
+/* Is it one with `via`? */
+bool rules_via(const struct image *img, uint32_t rule);
 
 /* The special range a canonical address lies in (own addresses included) and that range's length.
  */

@@ -122,12 +122,38 @@ socks_reply(uint8_t *out, enum socks_rep rep, const struct addrport *bnd)
 	return 4 + alen + 2;
 }
 
+size_t
+socks_request_put(
+    uint8_t *out, uint8_t cmd, const struct addrport *to, const uint8_t *name, size_t name_len)
+{
+	bool v6 = to->a.family == ADDR_V6;
+	size_t alen = v6 ? 16 : 4, at = 4;
+
+	memset(out, 0, SOCKS_REQUEST_MAX);
+	out[0] = SOCKS_VERSION;
+	out[1] = cmd;
+	if (name_len > 0) {
+		out[3] = SOCKS_ATYP_NAME;
+		out[at++] = (uint8_t)name_len;
+		memcpy(out + at, name, name_len);
+		at += name_len;
+	} else {
+		out[3] = v6 ? SOCKS_ATYP_V6 : SOCKS_ATYP_V4;
+		memcpy(out + at, to->a.b, to->a.family == ADDR_NONE ? 0 : alen);
+		at += alen;
+	}
+	out[at++] = (uint8_t)(to->port >> 8);
+	out[at++] = (uint8_t)to->port;
+	return at;
+}
+
 enum socks_rep
 socks_rep_of(enum reason r)
 {
 	switch (r) {
 	case REASON_RULES:
 	case REASON_SOURCE:
+	case REASON_UPSTREAM_RULES:
 	case REASON_LIMIT_USER:
 		return SOCKS_REP_NOT_ALLOWED;
 	case REASON_NET_UNREACHABLE:
@@ -176,6 +202,9 @@ socks_rep_of(enum reason r)
 	case REASON_ENCAP_LEVEL:
 	case REASON_ENCAP_CUT:
 	case REASON_TICKET:
+	case REASON_UPSTREAM:
+	case REASON_UPSTREAM_AUTH:
+	case REASON_UPSTREAM_CREDENTIALS:
 	case REASON_COUNT:
 		break;
 	}

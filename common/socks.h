@@ -84,6 +84,11 @@ ssize_t socks_request(const uint8_t *p, size_t len, struct socks_request *r);
  * 0.0.0.0:0. The length. */
 size_t socks_reply(uint8_t *out, enum socks_rep rep, const struct addrport *bnd);
 
+/* A request (section 4) into out[SOCKS_REQUEST_MAX]: for a name, or (name_len 0) for an address;
+ * ADDR_NONE is sent as 0.0.0.0. The length. */
+size_t socks_request_put(
+    uint8_t *out, uint8_t cmd, const struct addrport *to, const uint8_t *name, size_t name_len);
+
 /* The reply for the end of a session that never connected (design, REP on its cause). */
 enum socks_rep socks_rep_of(enum reason r);
 

@@ -44,6 +44,8 @@
 	    "command of the request: connect, bind, udp, or the number of CMD")                    \
 	X(FIELD_ASKED, "asked", S, "name or address, and port, that the client asked for")         \
 	X(FIELD_TARGET, "target", A, "address and port that was connected to, or tried last")      \
+	X(FIELD_VIA, "via", W,                                                                     \
+	    "upstream whose client the gateway was; target is then its address")                   \
 	X(FIELD_OUTGOING, "outgoing", A, "address and port of the outgoing socket, or BIND's")     \
 	X(FIELD_RULE, "rule", S, "file:line of the rule that decided; default: no rule matched")   \
 	X(FIELD_UP, "up", N, "octets from client to target")                                       \

@@ -81,16 +81,36 @@ open_nothing(void)
 	return fd;
 }
 
+/* A child's environment is empty, but that the initiator learns where the tickets are, and the
+ * Kerberos configuration, of who started the gateway. */
+static char **
+environment(enum role r)
+{
+	static char *none[] = { NULL }, *kerberos[3];
+	size_t n = 0;
+
+#ifdef SANITIZED
+	(void)none;
+	(void)kerberos;
+	(void)n;
+	(void)r;
+	return environ; /* the sanitizers' options */
+#else
+	if (r != ROLE_INITIATOR)
+		return none;
+	for (char **e = environ; *e != NULL && n < 2; e++)
+		if (strncmp(*e, "KRB5CCNAME=", 11) == 0 || strncmp(*e, "KRB5_CONFIG=", 12) == 0)
+			kerberos[n++] = *e;
+	kerberos[n] = NULL;
+	return kerberos;
+#endif
+}
+
 /* In the forked child: only async-signal-safe calls until exec. */
 static _Noreturn void
-become(const char *path, const char *name, int sock, bool quiet)
+become(const char *path, const char *name, int sock, bool quiet, char **envp)
 {
 	char *argv[] = { (char *)(uintptr_t)name, NULL };
-#ifdef SANITIZED
-	char **envp = environ; /* the sanitizers' options */
-#else
-	char *envp[] = { NULL };
-#endif
 	sigset_t none;
 	int null = open_nothing();
 
@@ -157,9 +177,10 @@ spawn(struct child *c)
 	snprintf(name, sizeof(name), "sallyport-%s", role_name(c->role));
 	if (chan_pair(sv) == -1)
 		return -1;
+	char **envp = environment(c->role);
 	c->pid = fork();
 	if (c->pid == 0)
-		become(path, name, sv[1], f->quiet);
+		become(path, name, sv[1], f->quiet, envp);
 	int saved = errno;
 	close(sv[1]);
 	if (c->pid == -1 || start_channel(c, sv[0]) == -1) {

@@ -200,6 +200,7 @@ conf_begin(struct conf_parse *ps)
 	STAILQ_INIT(&c->logs);
 	STAILQ_INIT(&c->tables);
 	STAILQ_INIT(&c->rules);
+	STAILQ_INIT(&c->upstreams);
 	STAILQ_INIT(&c->egress.addrs);
 	STAILQ_INIT(&c->gssapi.services);
 	c->limit_associations = 1000;

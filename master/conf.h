@@ -90,6 +90,24 @@ struct conf_rule {
 	struct conf_egress egress;
 	struct conf_port_list bind_ports; /* `bind port`: instead of `bind ports` */
 	enum protection protection;
+	struct conf_upstream *via[VIA_MAX]; /* in the order of trying */
+	unsigned nvia;
+};
+
+/* `upstream NAME socks5 "HOST" port N [auth ...]` */
+struct conf_upstream {
+	STAILQ_ENTRY(conf_upstream) entry;
+	struct conf_where where;
+	const char *name, *host; /* host normalised where it is a name */
+	struct addr addr;        /* ADDR_NONE: host is a name */
+	uint16_t port;
+	enum method method;
+	enum level level; /* METHOD_GSSAPI */
+	bool level_given;
+	const char *file;                        /* METHOD_PASSWORD: the credentials */
+	const char *service;                     /* METHOD_GSSAPI: default "socks" */
+	const char *keytab, *principal, *ccache; /* NULL: not given */
+	uint32_t index;                          /* in the image */
 };
 
 struct conf_group {
@@ -176,6 +194,7 @@ struct conf {
 	bool sandbox_given[LAYER_COUNT];
 	STAILQ_HEAD(, conf_table) tables; /* named and anonymous; index is the position */
 	STAILQ_HEAD(, conf_rule) rules;
+	STAILQ_HEAD(, conf_upstream) upstreams; /* index is the position */
 	unsigned errors;
 	struct conf_memory *memory; /* conf.c's own: all that the lists above hold */
 };
@@ -191,6 +210,8 @@ struct conf_define { /* -D NAME=VALUE: wins over the file's own definition */
 struct conf *conf_load(
     const char *path, const struct conf_define *defs, size_t ndefs, FILE *errors);
 void conf_free(struct conf *c);
+/* Does any upstream need authd's initiator? */
+bool conf_initiator(const struct conf *c);
 /* The different marks of a configuration, at most one more than there may be. */
 unsigned conf_marks(const struct conf *c, uint32_t marks[EGRESS_MARKS_MAX + 1]);
 

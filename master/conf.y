@@ -43,21 +43,21 @@ static void confyyerror(const CONFYYLTYPE *w, struct conf_parse *ps, const char 
 %token NL "the end of the line"
 %token BREAK "a line break"
 %token <item> ACCEPTOR "acceptor" ADVERTISE "advertise" ALLOW "allow" ANY "any" ASSOCIATION "association"
-%token <item> ASSOCIATIONS "associations" AUTH "auth" BIND "bind" BLOCK "block" CHROOT "chroot"
+%token <item> ASSOCIATIONS "associations" AUTH "auth" BIND "bind" BLOCK "block" CCACHE "ccache" CHROOT "chroot"
 %token <item> CONFIDENTIALITY "confidentiality" CONFIG "config"
 %token <item> CONNECT "connect" CONNECTED "connected" DENY "deny" DEVICE "device" DIRECTORY "directory"
 %token <item> DROP "drop" EGRESS "egress" FACILITY "facility" FILE "file" FORMAT "format"
 %token <item> FRAGMENTS "fragments" FREEBIND "freebind" FROM "from" GROUP "group" GSSAPI "gssapi"
-%token <item> HALF_CLOSED "half-closed" HANDSHAKE "handshake" IDLE "idle" INCLUDE "include"
+%token <item> HALF_CLOSED "half-closed" HANDSHAKE "handshake" IDLE "idle" INCLUDE "include" INITIATOR "initiator"
 %token <item> INTEGRITY "integrity" JSON "json" KERBEROS "kerberos" KEYTAB "keytab"
 %token <item> LIMIT "limit" LISTEN "listen" LOG "log" LOGFMT "logfmt" MARK "mark" NAMES "names" NAT64 "nat64"
 %token <item> NONE "none" OFF "off" ON "on" OVERFLOW "overflow" PAM "pam" PASS "pass"
-%token <item> PASSWORD "password" PER "per" PORT "port" PORTS "ports" PREFER "prefer"
+%token <item> PASSWORD "password" PER "per" PORT "port" PORTS "ports" PREFER "prefer" PRINCIPAL "principal"
 %token <item> PROCESS "process" PROTECTION "protection" REFUSE "refuse" REPLIES "replies" REQUIRE "require"
 %token <item> RESOLVER "resolver" ROUND_ROBIN "round-robin" RUN "run" SANDBOX "sandbox" SERVICE "service" SESSIONS "sessions"
-%token <item> SOCKET "socket" SOCKS4 "socks4" SOURCE_HASH "source-hash" STDERR "stderr" SYSLOG "syslog" TABLE "table"
+%token <item> SOCKET "socket" SOCKS4 "socks4" SOCKS5 "socks5" SOURCE_HASH "source-hash" STDERR "stderr" SYSLOG "syslog" TABLE "table"
 %token <item> TARGETS "targets" TIMEOUT "timeout" TO "to" TRY "try" UDP "udp" UID "uid"
-%token <item> UPDATE "update" USER "user"
+%token <item> UPDATE "update" UPSTREAM "upstream" USER "user" VIA "via"
 %token <item> WORKER "worker" WORKERS "workers"
 
 %type <item> name role layer address target server command method timeout_word protection
@@ -124,6 +124,8 @@ statement
 	| UDP REPLIES ANY		{ conf_set_udp_replies(ps, &@1, true); }
 	| UDP FRAGMENTS on_off		{ conf_set_udp_fragments(ps, &@1, $3 != 0); }
 	| SOCKS4 allow_deny		{ conf_set_socks4(ps, &@1, $2 != 0); }
+	| UPSTREAM name SOCKS5 name PORT name { conf_upstream_begin(ps, &@1, $2, $4, $6); }
+	  upstream_auth			{ conf_upstream_end(ps); }
 	| TABLE TABLE_NAME address_list	{ conf_table_inline(ps, $2, $3); }
 	| TABLE TABLE_NAME FILE name	{ conf_table_file(ps, $2, $4); }
 	;
@@ -273,12 +275,14 @@ gssapi_option
 	: SERVICE words			{ conf_gssapi_service(ps, $1, $2); }
 	| ALLOW words			{ conf_gssapi_allow(ps, $2); }
 	| NAMES name			{ conf_gssapi_names(ps, $1, $2); }
+	| NAMES PRINCIPAL		{ conf_gssapi_names(ps, $1, $2); }
 	;
 
 role	: WORKER
 	| RESOLVER
 	| PASSWORD
 	| PAM
+	| INITIATOR
 	| ACCEPTOR
 	;
 process_begin
@@ -293,6 +297,24 @@ process_option
 	| CHROOT name			{ conf_process_chroot(ps, $2); }
 	;
 
+upstream_auth
+	: %empty
+	| AUTH NONE
+	| AUTH PASSWORD FILE name	{ conf_upstream_password(ps, $4); }
+	| AUTH GSSAPI			{ conf_upstream_gssapi(ps); }
+	  upstream_options
+	;
+upstream_options
+	: %empty
+	| upstream_options upstream_option
+	;
+upstream_option
+	: SERVICE name			{ conf_upstream_option(ps, $1, $2); }
+	| PROTECTION protection	{ conf_upstream_option(ps, $1, $2); }
+	| KEYTAB name			{ conf_upstream_option(ps, $1, $2); }
+	| PRINCIPAL name		{ conf_upstream_option(ps, $1, $2); }
+	| CCACHE name			{ conf_upstream_option(ps, $1, $2); }
+	;
 log_kind: SYSLOG			{ conf_log_begin(ps, &@1, LOGTO_SYSLOG, NULL); }
 	| FILE name			{ conf_log_begin(ps, &@1, LOGTO_FILE, $2); }
 	| STDERR			{ conf_log_begin(ps, &@1, LOGTO_STDERR, NULL); }
@@ -422,6 +444,10 @@ criterion
 	}
 	| TIMEOUT			{ ps->timeouts = &ps->rule->rule->timeouts; }
 	  timeouts
+	| VIA words {
+		if (conf_rule_criterion(ps, GIVEN_VIA, $1))
+			STAILQ_CONCAT(&ps->rule->via, $2);
+	}
 	;
 protection
 	: INTEGRITY

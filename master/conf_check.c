@@ -279,6 +279,7 @@ conf_check(struct conf_parse *ps)
 		conf_table_positive(ps, t);
 	}
 	conf_rules_resolve(ps);
+	conf_upstreams_resolve(ps);
 	conf_tables_number(ps);
 	if (STAILQ_EMPTY(&c->listens) && !(ps->spoiled & SPOILED_LISTEN))
 		conf_error(ps, &ps->end,

@@ -65,7 +65,7 @@ struct conf_macro {
 struct conf_rule_src {
 	STAILQ_ENTRY(conf_rule_src) entry;
 	struct conf_rule *rule;
-	struct conf_items from, to;
+	struct conf_items from, to, via;
 	unsigned given; /* bit per enum conf_criterion */
 };
 
@@ -80,6 +80,7 @@ enum conf_criterion {
 	GIVEN_EGRESS_DEVICE,
 	GIVEN_EGRESS_MARK,
 	GIVEN_BIND_PORT,
+	GIVEN_VIA,
 	GIVEN_PROTECTION,
 };
 
@@ -122,10 +123,11 @@ enum conf_once {
 
 /* Kinds of statements of which one had an error: what is missing for that reason alone is no second
  * error. */
-#define SPOILED_TABLE  0x1u
-#define SPOILED_AUTH   0x2u
-#define SPOILED_LISTEN 0x4u
-#define SPOILED_ALL    0x7u
+#define SPOILED_TABLE    0x1u
+#define SPOILED_AUTH     0x2u
+#define SPOILED_LISTEN   0x4u
+#define SPOILED_UPSTREAM 0x8u
+#define SPOILED_ALL      0xfu
 
 struct conf_input;
 
@@ -149,8 +151,9 @@ struct conf_parse {
 	struct conf_lex lex;
 	STAILQ_HEAD(, conf_macro) macros;
 	STAILQ_HEAD(, conf_rule_src) rules;
-	struct conf_rule_src *rule; /* these four: being read */
+	struct conf_rule_src *rule; /* these five: being read */
 	struct conf_process *process;
+	struct conf_upstream *upstream;
 	struct conf_log *log;
 	unsigned log_given;             /* options of that log */
 	struct conf_timeouts *timeouts; /* where a timeout list goes: the rule's or the default */
@@ -291,6 +294,19 @@ void conf_log_end(struct conf_parse *ps);
 void conf_log_update(
     struct conf_parse *ps, const struct conf_where *w, const struct conf_item *time);
 void conf_log_overflow(struct conf_parse *ps, const struct conf_where *w, bool drop);
+
+/* --- conf_upstream.c --- */
+
+void conf_upstream_begin(struct conf_parse *ps, const struct conf_where *w,
+    const struct conf_item *name, const struct conf_item *host, const struct conf_item *port);
+void conf_upstream_password(struct conf_parse *ps, const struct conf_item *file);
+void conf_upstream_gssapi(struct conf_parse *ps);
+/* `service`, `protection`, `keytab`, `principal`, `ccache`: word says which. */
+void conf_upstream_option(
+    struct conf_parse *ps, const struct conf_item *word, const struct conf_item *value);
+void conf_upstream_end(struct conf_parse *ps);
+/* After the whole text: numbers them, looks up those of `via`, and warns of what it may not do. */
+void conf_upstreams_resolve(struct conf_parse *ps);
 
 /* --- conf_process.c --- */
 

@@ -25,6 +25,8 @@ role_of(const struct conf_item *word)
 		return ROLE_RESOLVER;
 	case T_PASSWORD:
 		return ROLE_PASSWORD;
+	case T_INITIATOR:
+		return ROLE_INITIATOR;
 	case T_ACCEPTOR:
 		return ROLE_ACCEPTOR;
 	default:
@@ -87,6 +89,9 @@ conf_process_chroot(struct conf_parse *ps, const struct conf_item *path)
 	if (p == &ps->conf->process[ROLE_PAM])
 		conf_error(ps, &path->where,
 		    "process pam has a chroot, expected none: PAM's modules need the files");
+	else if (p == &ps->conf->process[ROLE_INITIATOR])
+		conf_error(ps, &path->where,
+		    "process initiator has a chroot, expected none: Kerberos needs its configuration and caches");
 	else if (p->chroot != NULL)
 		conf_error(
 		    ps, &path->where, "chroot stands twice for one process, expected it once");

@@ -23,6 +23,7 @@ conf_rule_begin(struct conf_parse *ps, const struct conf_where *w, bool pass)
 	STAILQ_INIT(&r->egress.addrs);
 	STAILQ_INIT(&src->from);
 	STAILQ_INIT(&src->to);
+	STAILQ_INIT(&src->via);
 	src->rule = r;
 	ps->rule = src;
 }

@@ -19,6 +19,7 @@ static const struct {
 	{ "auth", T_AUTH, true },
 	{ "bind", T_BIND, false }, /* nor does udp: both stand in lists too */
 	{ "block", T_BLOCK, true },
+	{ "ccache", T_CCACHE, false },
 	{ "chroot", T_CHROOT, false },
 	{ "confidentiality", T_CONFIDENTIALITY, false },
 	{ "config", T_CONFIG, false },
@@ -41,6 +42,7 @@ static const struct {
 	{ "handshake", T_HANDSHAKE, false },
 	{ "idle", T_IDLE, false },
 	{ "include", T_INCLUDE, true },
+	{ "initiator", T_INITIATOR, false },
 	{ "integrity", T_INTEGRITY, false },
 	{ "json", T_JSON, false },
 	{ "kerberos", T_KERBEROS, true },
@@ -63,6 +65,7 @@ static const struct {
 	{ "port", T_PORT, false },
 	{ "ports", T_PORTS, false },
 	{ "prefer", T_PREFER, false },
+	{ "principal", T_PRINCIPAL, false },
 	{ "process", T_PROCESS, true },
 	{ "protection", T_PROTECTION, false },
 	{ "refuse", T_REFUSE, false },
@@ -76,6 +79,7 @@ static const struct {
 	{ "sessions", T_SESSIONS, false },
 	{ "socket", T_SOCKET, false },
 	{ "socks4", T_SOCKS4, true },
+	{ "socks5", T_SOCKS5, false },
 	{ "source-hash", T_SOURCE_HASH, false },
 	{ "stderr", T_STDERR, false },
 	{ "syslog", T_SYSLOG, false },
@@ -87,7 +91,9 @@ static const struct {
 	{ "udp", T_UDP, false },
 	{ "uid", T_UID, false },
 	{ "update", T_UPDATE, false },
+	{ "upstream", T_UPSTREAM, true },
 	{ "user", T_USER, false },
+	{ "via", T_VIA, false },
 	{ "worker", T_WORKER, false },
 	{ "workers", T_WORKERS, true },
 };
@@ -95,8 +101,8 @@ static const struct {
 
 /* Words of the language as a whole whose features this version does not have. Those that the
  * grammar knows already are refused all the same while they stand here. */
-static const char *const later[] = { "bandwidth", "guard", "initiator", "quota", "quotas", "rate",
-	"socks4a", "socks5", "strict", "upstream", "via" };
+static const char *const later[] = { "bandwidth", "guard", "quota", "quotas", "rate",
+	"socks4a", "strict" };
 
 bool
 conf_word_later(const char *word)

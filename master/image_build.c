@@ -90,6 +90,12 @@ scratch(struct blob *b, size_t n, size_t element)
 	return p;
 }
 
+static struct image_str
+put_text(struct blob *b, const char *s)
+{
+	return blob_str(b, s, s != NULL ? strlen(s) : 0);
+}
+
 #define STAILQ_COUNT(n, var, head, field)         \
 	do {                                      \
 		(n) = 0;                          \
@@ -251,6 +257,49 @@ rule_to(const struct conf_rule *r, uint32_t *extra)
 }
 
 static struct image_list
+put_via(struct blob *b, const struct conf_rule *r)
+{
+	uint32_t via[VIA_MAX];
+
+	for (unsigned i = 0; i < r->nvia; i++)
+		via[i] = r->via[i]->index;
+	return blob_list(b, via, r->nvia, sizeof(via[0]));
+}
+
+static struct image_list
+put_upstreams(struct blob *b, const struct conf *c)
+{
+	const struct conf_upstream *u;
+	struct image_list l = { 0 };
+	size_t n;
+
+	STAILQ_COUNT(n, u, &c->upstreams, entry);
+	struct image_upstream *out = scratch(b, n, sizeof(*out));
+	if (out == NULL)
+		return l;
+	n = 0;
+	STAILQ_FOREACH (u, &c->upstreams, entry) {
+		struct image_upstream *to = &out[n++];
+
+		to->name = blob_str(b, u->name, strlen(u->name));
+		to->host = blob_str(b, u->host, strlen(u->host));
+		to->addr = u->addr;
+		to->port = u->port;
+		to->method = (uint8_t)u->method;
+		if (u->method != METHOD_GSSAPI)
+			continue;
+		to->level = (uint8_t)u->level;
+		to->keytab = u->keytab != NULL;
+		to->service = put_text(b, u->service != NULL ? u->service : "socks");
+		to->ccache = put_text(b, u->ccache);
+		to->principal = put_text(b, u->principal);
+	}
+	l = blob_list(b, out, n, sizeof(*out));
+	free(out);
+	return l;
+}
+
+static struct image_list
 put_rules(struct blob *b, const struct conf *c)
 {
 	const struct conf_table *t;
@@ -285,6 +334,7 @@ put_rules(struct blob *b, const struct conf *c)
 			.timeout_half_closed = r->timeouts.half_closed,
 			.timeout_bind = r->timeouts.bind,
 			.timeout_udp = r->timeouts.udp,
+			.upstreams = put_via(b, r),
 		};
 	}
 	l = blob_list(b, out, n, sizeof(*out));
@@ -481,6 +531,7 @@ image_build(const struct conf *c, const struct image_inputs *in, uint32_t versio
 	img.tables = put_tables(&b, c);
 	img.rules = put_rules(&b, c);
 	img.groups = put_groups(&b, c);
+	img.upstreams = put_upstreams(&b, c);
 	img.hosts = put_hosts(&b, in->hosts_path);
 	put_servers(&b, c, in->resolv_conf_path, &img);
 	img.nat64 = put_nat64(&b, c);

@@ -38,6 +38,7 @@ struct ledger_entry {
 	uint8_t name[NAME_MAX_LEN + 1];
 	uint8_t claim[CLAIM_MAX + 1];
 	char rule_text[128]; /* file:line as of then */
+	char via[64];        /* the upstream's name; "" : none */
 };
 
 struct ledger;

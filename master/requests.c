@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "master/credentials.h"
 #include "master/gateway.h"
 #include "master/marks.h"
 #include "master/session_record.h"
@@ -112,6 +113,8 @@ users_ack(struct gateway *g, struct child *c, const struct msg_users_ack *a)
 static bool
 keytab_ack(struct gateway *g, struct child *c, const struct msg_keytab_ack *a)
 {
+	if (c->role == ROLE_INITIATOR)
+		return credentials_ack(g, a);
 	if (c->role != ROLE_ACCEPTOR || a->index != 0)
 		return false;
 	if (a->what[0] == '\0' && a->keys == 0)
@@ -200,6 +203,8 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 	case MSG_AUTH_REPLY:
 	case MSG_AUTH_KEYS:
 	case MSG_KEYTAB:
+	case MSG_UPSTREAM_BEGIN:
+	case MSG_UPSTREAM_RESULT:
 	case MSG_LOOKUP:
 	case MSG_ANSWER:
 	case MSG_COUNT:

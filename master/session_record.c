@@ -143,6 +143,8 @@ fill(struct audit_rec *r, enum audit_event ev, const struct ledger_entry *e, uin
 	if (e->name_len > 0 || e->asked.a.family != ADDR_NONE)
 		audit_str(r, FIELD_ASKED, t->asked, asked_text(t->asked, e));
 	audit_addr(r, FIELD_TARGET, &e->target);
+	if (e->via[0] != '\0')
+		audit_word(r, FIELD_VIA, e->via);
 	audit_addr(r, FIELD_OUTGOING, &e->outgoing);
 	if (granted || e->rule_text[0] != '\0')
 		audit_str(r, FIELD_RULE, e->rule_text, strnlen(e->rule_text, sizeof(e->rule_text)));

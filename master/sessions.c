@@ -365,21 +365,56 @@ sessions_opened(struct sessions *s, const struct child *w, struct ledger_entry *
 		    s->setup.loop, &s->workers[w->index].slot[e->sid.slot].update, s->update_ms);
 }
 
+/* Is this attempt's target the upstream that it names, and may the rule use that one? Without an
+ * upstream the rule must have none. What a name of an upstream stands for is the resolver's to say.
+ */
+static bool
+via_is_sound(const struct sessions *s, const struct msg_attempt *a, const struct image_rule *r)
+{
+	const struct image *img = policies_image(s->setup.policies, a->version);
+	const struct image_upstream *u;
+
+	if (a->via == 0)
+		return r->upstreams.n == 0;
+	u = image_upstream(img, a->via - 1);
+	return u != NULL && image_rule_via(img, r, a->via - 1) && a->target.port == u->port &&
+	       (u->addr.family == ADDR_NONE || addr_cmp(&u->addr, &a->target.a) == 0);
+}
+
+static void
+note_via(const struct sessions *s, struct ledger_entry *e, const struct msg_attempt *a)
+{
+	const struct image *img = policies_image(s->setup.policies, a->version);
+	const struct image_upstream *u = a->via != 0 ? image_upstream(img, a->via - 1) : NULL;
+
+	snprintf(e->via, sizeof(e->via), "%.*s", u != NULL ? (int)u->name.len : 0,
+	    u != NULL ? (const char *)image_octets(img, u->name) : "");
+}
+
 bool
 sessions_attempt(struct sessions *s, struct child *w, const struct msg *m)
 {
 	const struct msg_attempt *a = m->payload;
 	struct ledger_entry *e = sessions_entry(s, w, a->sid);
 
-	/* BIND's peers come to a listener, which is the grant. */
-	if (e == NULL || e->state == LEDGER_CONNECTED || a->target.a.family == ADDR_NONE ||
-	    (e->command != COMMAND_CONNECT && e->command != COMMAND_BIND) ||
-	    (e->command == COMMAND_BIND && e->state == LEDGER_OPEN) ||
-	    policies_serving(s->setup.policies, a->version, a->rule, e->command) == NULL)
+	const struct image_rule *r;
+
+	if (e == NULL || e->state == LEDGER_CONNECTED || a->target.a.family == ADDR_NONE)
+		return false;
+	r = policies_serving(s->setup.policies, a->version, a->rule, e->command);
+	/* BIND's peers come to a listener, which is the grant; an association has no attempts. Both
+	 * are otherwise where an upstream does it. */
+	if (r == NULL || !via_is_sound(s, a, r) ||
+	    (a->via == 0 && e->command == COMMAND_BIND && e->state == LEDGER_OPEN) ||
+	    (a->via == 0 && e->command == COMMAND_UDP) ||
+	    (e->command == COMMAND_UDP && e->state == LEDGER_GRANTED))
 		return false;
 	if (e->state == LEDGER_REFUSED)
 		return true; /* our refusal was on its way */
 	sessions_decided_by(s, e, a->version, a->rule);
+	note_via(s, e, a);
+	if (e->command == COMMAND_UDP) /* ASSOCIATE asks for the grant */
+		return true;
 	e->target = a->target;
 	if (e->state == LEDGER_GRANTED)
 		return true;
@@ -396,7 +431,7 @@ sessions_connected(struct sessions *s, struct child *w, const struct msg *m)
 	if (e == NULL || e->state != LEDGER_GRANTED || e->command == COMMAND_UDP ||
 	    c->target.a.family == ADDR_NONE)
 		return false;
-	if (e->command == COMMAND_BIND &&
+	if (e->command == COMMAND_BIND && e->via[0] == '\0' &&
 	    (memcmp(&c->target, &e->target, sizeof(c->target)) != 0 ||
 		memcmp(&c->outgoing, &e->outgoing, sizeof(c->outgoing)) != 0))
 		return false; /* not the peer of the attempt, not our listener */

@@ -26,7 +26,8 @@ sessions_listen(struct sessions *s, struct child *w, const struct msg *m)
 	struct bind_listener l;
 	int error;
 
-	if (e == NULL || e->command != COMMAND_BIND || r.rule == NULL ||
+	/* Where an upstream does it, it has the listener. */
+	if (e == NULL || e->command != COMMAND_BIND || r.rule == NULL || r.rule->upstreams.n > 0 ||
 	    (e->state != LEDGER_OPEN && e->state != LEDGER_REFUSED) ||
 	    (in->asked.a.family != ADDR_V4 && in->asked.a.family != ADDR_V6))
 		return false;

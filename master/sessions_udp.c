@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rules.h"
 #include "common/tree.h"
 #include "common/wire.h"
 #include "master/session_record.h"
@@ -114,6 +115,15 @@ sessions_associate(struct sessions *s, struct child *w, const struct msg *m)
 
 /* --- targets --- */
 
+/* An upstream is given names as they are. */
+static bool
+is_via(const struct sessions *s, const struct msg_target *t)
+{
+	const struct image *img = policies_image(s->setup.policies, t->version);
+
+	return img != NULL && rules_via(img, t->rule);
+}
+
 /* Is this a target that a worker may tell? One that passes has an address and a pass rule; one that
  * does not may be a name that was refused before it was looked up. */
 static bool
@@ -125,7 +135,8 @@ target_is_sound(const struct sessions *s, const struct msg_target *t, size_t len
 
 	return len == sizeof(*t) + t->name_len && t->passes <= 1 &&
 	       policies_has(p, t->version, t->rule) && fits &&
-	       (t->target.a.family != ADDR_NONE || (t->passes == 0 && t->name_len > 0));
+	       (t->target.a.family != ADDR_NONE ||
+		   (t->name_len > 0 && (t->passes == 0 || is_via(s, t))));
 }
 
 /* Counts it among those that pass or those that do not. False: there are as many as there may be.
@@ -190,6 +201,8 @@ record_target(struct sessions *s, const struct ledger_entry *e, const struct tol
 	one.target = t->target;
 	one.name_len = t->name_len;
 	memcpy(one.name, t->name, t->name_len);
+	if (!rules_via(policies_image(s->setup.policies, t->version), rule))
+		one.via[0] = '\0';
 	sessions_decided_by(s, &one, t->version, rule);
 	session_record(
 	    s->setup.log, t->passes ? EVENT_TARGET : EVENT_TARGET_REFUSED, &one, s->setup.instance);
@@ -206,6 +219,9 @@ sessions_target(struct sessions *s, struct child *w, const struct msg *m)
 
 	if (e == NULL || e->state != LEDGER_GRANTED || e->command != COMMAND_UDP ||
 	    !target_is_sound(s, t, m->len))
+		return false;
+	/* By an upstream only where one was told. */
+	if (t->passes != 0 && is_via(s, t) && e->via[0] == '\0')
 		return false;
 	struct association *a = s->workers[w->index].slot[e->sid.slot].udp;
 	memset(&key, 0, sizeof(key));

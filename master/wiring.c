@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "master/acceptor_dir.h"
+#include "master/credentials.h"
 #include "master/gateway.h"
 #include "master/own.h"
 
@@ -32,9 +33,11 @@ fill_init(void *arg, const struct child *c, struct msg_init *m)
 	if (c->role == ROLE_ACCEPTOR)
 		snprintf(m->directory, sizeof(m->directory), "%s",
 		    acceptor_dir_path(g->first, path, sizeof(path)));
+	if (c->role == ROLE_INITIATOR && g->first->krb5_conf != NULL)
+		snprintf(m->directory, sizeof(m->directory), "%s", g->first->krb5_conf);
 	if (c->role == ROLE_ACCEPTOR)
 		memcpy(m->chroot, m->directory, sizeof(m->chroot));
-	else if (c->role != ROLE_PAM)
+	else if (c->role != ROLE_PAM && c->role != ROLE_INITIATOR)
 		snprintf(m->chroot, sizeof(m->chroot), "%s",
 		    p->chroot != NULL
 			? p->chroot
@@ -106,6 +109,8 @@ send_handed(struct child *c, void *arg)
 	struct gateway *g = arg;
 
 	handed_send(c, g->handed);
+	if (c->role == ROLE_INITIATOR)
+		credentials_send(g, c);
 }
 
 static void
@@ -172,7 +177,8 @@ wiring_want(struct gateway *g)
 	if (children_want(g->children, ROLE_RESOLVER, 1) == -1 ||
 	    children_want(g->children, ROLE_PASSWORD, g->conf->users_file != NULL) == -1 ||
 	    children_want(g->children, ROLE_PAM, g->conf->pam_service != NULL) == -1 ||
-	    children_want(g->children, ROLE_ACCEPTOR, g->conf->gssapi.keytab != NULL) == -1)
+	    children_want(g->children, ROLE_ACCEPTOR, g->conf->gssapi.keytab != NULL) == -1 ||
+	    children_want(g->children, ROLE_INITIATOR, conf_initiator(g->conf)) == -1)
 		return -1;
 	return children_want(g->children, ROLE_WORKER, g->workers);
 }

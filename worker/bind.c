@@ -125,7 +125,8 @@ preferred(const struct bind *b, uint32_t *rule)
 
 	*rule = RULE_NONE;
 	for (unsigned i = 0; i < b->n; i++) {
-		bool pass = request_rules(b->s, &b->expected[i], &decided) == RULES_PASS;
+		bool pass = request_rules(b->s, &b->expected[i], &decided) == RULES_PASS &&
+			    !rules_via(b->s->hs->policy->img, decided);
 		unsigned this = pass ? rank(b, decided, b->expected[i].family) : 0;
 
 		if (this > highest) {
@@ -224,7 +225,7 @@ taken(struct bind *b, int fd, const struct addrport *peer, uint32_t rule)
 		session_fail(s, REASON_GENERAL, errno, RULE_NONE);
 		return;
 	}
-	link_attempt(s, rule, peer, cookie);
+	link_attempt(s, rule, peer, 0, cookie);
 	request_established(s, peer);
 }
 
@@ -239,7 +240,8 @@ judge(struct bind *b, int fd, const struct sockaddr_storage *ss, socklen_t len)
 		close(fd);
 		return true;
 	}
-	if (expected(b, &peer.a) && request_rules(b->s, &peer.a, &rule) == RULES_PASS) {
+	if (expected(b, &peer.a) && request_rules(b->s, &peer.a, &rule) == RULES_PASS &&
+	    !rules_via(b->s->hs->policy->img, rule)) {
 		taken(b, fd, &peer, rule);
 		return false;
 	}

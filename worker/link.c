@@ -127,6 +127,8 @@ on_peer(struct worker *w, struct msg *m)
 	case ROLE_PAM:
 	case ROLE_ACCEPTOR:
 		return auth_peer(w, fd, (enum role)in.role, in.spawn) == 0;
+	case ROLE_INITIATOR:
+		return upstream_peer(w, fd, in.spawn) == 0;
 	default:
 		m->fd = fd;
 		return false;
@@ -286,6 +288,8 @@ link_on_msg(struct chan *c, struct msg *m)
 	case MSG_AUTH_KEYS:
 	case MSG_KEYTAB:
 	case MSG_KEYTAB_ACK:
+	case MSG_UPSTREAM_BEGIN:
+	case MSG_UPSTREAM_RESULT:
 	case MSG_VERDICT:
 	case MSG_LISTEN:
 	case MSG_STRANGER:
@@ -344,7 +348,8 @@ link_open(struct session *s)
 }
 
 void
-link_attempt(struct session *s, uint32_t rule, const struct addrport *target, uint64_t cookie)
+link_attempt(
+    struct session *s, uint32_t rule, const struct addrport *target, uint32_t via, uint64_t cookie)
 {
 	struct msg_attempt m;
 
@@ -353,6 +358,7 @@ link_attempt(struct session *s, uint32_t rule, const struct addrport *target, ui
 	m.version = s->hs->policy->img->version;
 	m.rule = rule;
 	m.target = *target;
+	m.via = via;
 	m.cookie = cookie;
 	(void)chan_send(&s->w->master, MSG_ATTEMPT, &m, sizeof(m), -1);
 }

@@ -19,6 +19,7 @@
 #include "worker/names.h"
 #include "worker/request.h"
 #include "worker/session.h"
+#include "worker/upstream.h"
 #include "worker/worker.h"
 
 #define RESOLUTION_DELAY_MS 50  /* RFC 8305 section 8 */
@@ -52,6 +53,9 @@ struct race {
 	enum reason why; /* the best explanation so far; REASON_NONE: nothing failed yet */
 	int error;
 	uint32_t rule; /* the first that blocked an address */
+	uint32_t via;  /* the addresses are an upstream's: 1 + its index; its rule, */
+	uint32_t via_rule;
+	uint16_t port; /* and its port; else that which was asked for */
 	struct attempt attempts[ATTEMPTS_MAX];
 	unsigned under_way;
 };
@@ -117,6 +121,13 @@ won(struct attempt *a)
 	ev_del(s->w->loop, &a->ev);
 	a->fd = -1;
 	r->under_way--;
+	if (r->via != 0) {
+		struct addrport at = a->target;
+
+		race_free(s);
+		upstream_connected(s, fd, &at);
+		return;
+	}
 	s->fd[TARGET] = fd;
 	s->hs->target = a->target;
 	s->hs->rule = a->rule;
@@ -135,7 +146,10 @@ lost(struct race *r)
 
 	if (why == REASON_NONE)
 		why = r->name_failed ? REASON_NAME_FAILED : REASON_NO_NAME;
-	session_fail(r->s, why, r->error, why == REASON_RULES ? r->rule : RULE_NONE);
+	if (r->via != 0)
+		upstream_unreachable(r->s, why, r->error);
+	else
+		session_fail(r->s, why, r->error, why == REASON_RULES ? r->rule : RULE_NONE);
 }
 
 static void race_next(struct race *r);
@@ -181,7 +195,7 @@ attempt_start(struct attempt *a, int *under_way, enum reason *why)
 	if (fd == -1)
 		return -1;
 	session_open(r->s);
-	link_attempt(r->s, a->rule, &a->target, cookie);
+	link_attempt(r->s, a->rule, &a->target, r->via, cookie);
 	if (connect_start(fd, &a->target, under_way) == -1) {
 		*why = connect_reason(errno);
 		goto fail;
@@ -223,14 +237,20 @@ unpop(struct race *r)
 	r->family[r->turn].next--;
 }
 
-/* The second pass: the rules on the very address that is to be connected to. */
+/* The second pass: the rules on the very address that is to be connected to. An upstream's is the
+ * operator's choice. A name that was looked up does not leave by an upstream after all. */
 static bool
 passes(struct race *r, struct addrport *target, uint32_t *rule)
 {
 	uint32_t decided;
 
 	target->a = addr_dial(&target->a);
-	if (request_rules(r->s, &target->a, &decided) == RULES_PASS) {
+	if (r->via != 0) {
+		*rule = r->via_rule;
+		return true;
+	}
+	if (request_rules(r->s, &target->a, &decided) == RULES_PASS &&
+	    !rules_via(r->s->hs->policy->img, decided)) {
 		*rule = decided;
 		return true;
 	}
@@ -253,7 +273,7 @@ race_next(struct race *r)
 		enum reason why;
 		int under_way;
 
-		a->target = (struct addrport){ .a = addr, .port = r->s->hs->asked.port };
+		a->target = (struct addrport){ .a = addr, .port = r->port };
 		if (!passes(r, &a->target, &a->rule))
 			continue;
 		if (attempt_start(a, &under_way, &why) == -1) {
@@ -325,6 +345,7 @@ race_new(struct session *s)
 		return NULL;
 	}
 	r->s = s;
+	r->port = s->hs->asked.port;
 	r->rule = RULE_NONE;
 	r->q.cb = on_answer;
 	r->next.cb = on_next;
@@ -357,6 +378,27 @@ race_name(struct session *s)
 		return;
 	r->waiting = LOOKUP_A | LOOKUP_AAAA;
 	names_lookup(s->w->names, &r->q, s->hs->norm, s->hs->norm_len, r->waiting);
+}
+
+void
+race_upstream(struct session *s, uint32_t rule, uint32_t index)
+{
+	const struct image *img = s->hs->policy->img;
+	const struct image_upstream *u = image_upstream(img, index);
+	struct race *r = race_new(s);
+
+	if (r == NULL)
+		return;
+	r->via = index + 1;
+	r->via_rule = rule;
+	r->port = u->port;
+	if (u->addr.family != ADDR_NONE) {
+		add(r, &u->addr);
+		race_next(r);
+		return;
+	}
+	r->waiting = LOOKUP_A | LOOKUP_AAAA;
+	names_lookup(s->w->names, &r->q, image_octets(img, u->host), u->host.len, r->waiting);
 }
 
 void

@@ -13,6 +13,9 @@ struct session;
  */
 void race_address(struct session *s, const struct addr *a);
 void race_name(struct session *s);
+/* Likewise with an upstream of the session's policy, by its index; the rule is that which names it.
+ * Ends in upstream_connected or upstream_unreachable. */
+void race_upstream(struct session *s, uint32_t rule, uint32_t index);
 /* `timeout connect` is over. */
 void race_timeout(struct session *s);
 /* Cancels the question and closes every attempt; nothing where there is no race. */

@@ -16,6 +16,7 @@
 #include "worker/reply.h"
 #include "worker/session.h"
 #include "worker/udp.h"
+#include "worker/upstream.h"
 #include "worker/worker.h"
 
 enum rules_answer
@@ -54,6 +55,17 @@ arm_connect(struct session *s, uint32_t rule)
 	deadline_arm(s->w->loop, &s->deadline, ms != 0 ? ms : img->timeout_connect);
 }
 
+/* A rule with `via`: one of its upstreams is asked for the same. */
+static void
+start_via(struct session *s, const struct addr *a, uint32_t rule)
+{
+	s->hs->dest = (struct addrport){ .port = s->hs->asked.port };
+	if (a != NULL)
+		s->hs->dest.a = addr_dial(a);
+	arm_connect(s, rule);
+	upstream_start(s, rule);
+}
+
 static void
 start_bind(struct session *s, const struct addr *a, uint32_t rule)
 {
@@ -72,12 +84,18 @@ decide_address(struct session *s, const struct addr *a)
 		 * comes is judged by its own address. */
 		if (request_rules(s, NULL, &rule) == RULES_BLOCK)
 			session_fail(s, REASON_RULES, 0, rule);
+		else if (rules_via(s->hs->policy->img, rule))
+			start_via(s, a, rule);
 		else
 			start_bind(s, a, rule);
 		return;
 	}
 	if (request_rules(s, a, &rule) != RULES_PASS) {
 		session_fail(s, REASON_RULES, 0, rule);
+		return;
+	}
+	if (rules_via(s->hs->policy->img, rule)) {
+		start_via(s, a, rule);
 		return;
 	}
 	if (bind) {
@@ -96,6 +114,10 @@ decide_name(struct session *s)
 
 	if (request_rules(s, NULL, &rule) == RULES_BLOCK) {
 		session_fail(s, REASON_RULES, 0, rule);
+		return;
+	}
+	if (rules_via(s->hs->policy->img, rule)) {
+		start_via(s, NULL, rule);
 		return;
 	}
 	arm_connect(s, rule);
@@ -241,7 +263,9 @@ request_granted(struct session *s)
 	if (s->state != SESSION_CONNECT)
 		return;
 	s->hs->granted = true;
-	if (s->hs->command == COMMAND_UDP)
+	if (s->hs->upstream != NULL)
+		upstream_granted(s);
+	else if (s->hs->command == COMMAND_UDP)
 		udp_granted(s);
 	else if (s->fd[TARGET] != -1)
 		request_established(s, &s->hs->outgoing);

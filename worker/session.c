@@ -22,6 +22,7 @@
 #include "worker/relay.h"
 #include "worker/reply.h"
 #include "worker/udp.h"
+#include "worker/upstream.h"
 #include "worker/worker.h"
 
 /*
@@ -164,13 +165,18 @@ on_deadline(struct deadline *d)
 		handshake_timeout(s);
 		break;
 	case SESSION_CONNECT:
-		if (s->hs->bind != NULL)
+		if (s->hs->upstream != NULL)
+			upstream_timeout(s);
+		else if (s->hs->bind != NULL)
 			bind_timeout(s);
 		else
 			race_timeout(s);
 		break;
 	case SESSION_BIND:
-		bind_timeout(s);
+		if (s->hs->upstream != NULL)
+			upstream_timeout(s);
+		else
+			bind_timeout(s);
 		break;
 	case SESSION_RELAY:
 		relay_timeout(s);
@@ -296,6 +302,8 @@ handshake_free(struct session *s)
 
 	if (hs == NULL)
 		return;
+	upstream_free(s);
+	held_free(hs->early);
 	race_free(s);
 	bind_free(s);
 	link_policy_release(s->w, hs->policy);

@@ -22,6 +22,7 @@ struct worker;
 struct policy;
 struct race;
 struct bind;
+struct upstream;
 struct udp;
 struct protected;
 
@@ -78,10 +79,13 @@ struct handshake_gssapi {
 
 struct handshake {
 	struct addrport client, gateway;
-	struct policy *policy; /* from the request on: what it is decided by */
-	struct race *race;     /* while addresses are tried */
-	struct bind *bind;     /* while a peer is waited for, and before */
-	uint8_t *groups;       /* packed */
+	struct policy *policy;     /* from the request on: what it is decided by */
+	struct race *race;         /* while addresses are tried */
+	struct bind *bind;         /* while a peer is waited for, and before */
+	struct upstream *upstream; /* while one is asked */
+	struct held
+	    *early;      /* the target's data that came in one message with an upstream's reply */
+	uint8_t *groups; /* packed */
 	size_t groups_len;
 	size_t in_len;
 	uint32_t rule; /* of the attempt that connected */
@@ -98,6 +102,7 @@ struct handshake {
 	uint8_t socks; /* version of the protocol: 5 or 4 */
 	uint8_t user_len, name_len, norm_len, claim_len;
 	struct addrport asked, target, outgoing;
+	struct addrport dest; /* with an upstream: what it is asked for, where it is no name */
 	uint8_t user[USER_MAX];
 	uint8_t claim[CLAIM_MAX];   /* SOCKS4's USERID, which proves nothing */
 	uint8_t name[NAME_MAX_LEN]; /* as it was sent */

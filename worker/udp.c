@@ -16,6 +16,7 @@
 #include "worker/protected.h"
 #include "worker/reply.h"
 #include "worker/udp_parts.h"
+#include "worker/upstream.h"
 #include "worker/worker.h"
 
 /* --- the request --- */
@@ -121,6 +122,28 @@ udp_new(struct session *s, uint32_t rule)
 	return u;
 }
 
+/* The relay, and the question to the master. */
+static void
+associate(struct session *s, uint32_t rule)
+{
+	struct handshake *hs = s->hs;
+
+	if (make_relay(s) == -1) {
+		bool taken = errno == EADDRINUSE || errno == EACCES;
+		session_fail(s, taken ? REASON_UDP_PORTS : REASON_GENERAL, errno, RULE_NONE);
+		return;
+	}
+	advertise(s);
+	s->udp = udp_new(s, rule);
+	if (s->udp == NULL) {
+		session_fail(s, REASON_GENERAL, ENOMEM, RULE_NONE);
+		return;
+	}
+	deadline_arm(s->w->loop, &s->deadline, hs->policy->img->timeout_connect);
+	session_open(s);
+	link_associate(s, rule);
+}
+
 void
 udp_associate(struct session *s)
 {
@@ -141,20 +164,44 @@ udp_associate(struct session *s)
 		session_fail(s, REASON_RULES, 0, rule);
 		return;
 	}
-	if (make_relay(s) == -1) {
-		bool taken = errno == EADDRINUSE || errno == EACCES;
-		session_fail(s, taken ? REASON_UDP_PORTS : REASON_GENERAL, errno, RULE_NONE);
+	uint32_t via = rules_first_via(hs->policy->img, &q);
+	if (via != RULE_NONE) {
+		const struct image_rule *r = rules_rule(hs->policy->img, via);
+
+		/* The upstream learns our datagrams' address from the first. */
+		hs->dest = (struct addrport){ .port = 0 };
+		hs->rule = rule;
+		deadline_arm(s->w->loop, &s->deadline,
+		    r->timeout_connect != 0 ? r->timeout_connect
+					    : hs->policy->img->timeout_connect);
+		upstream_start(s, via);
 		return;
 	}
-	advertise(s);
-	s->udp = udp_new(s, rule);
-	if (s->udp == NULL) {
-		session_fail(s, REASON_GENERAL, ENOMEM, RULE_NONE);
-		return;
+	associate(s, rule);
+}
+
+/* By an upstream too: its relay is there. */
+bool
+udp_associate_via(struct session *s, int tcp, const struct addrport *relay,
+    const struct image_upstream *up, uint32_t via)
+{
+	const struct image *img = s->hs->policy->img;
+	uint32_t rule = s->hs->rule;
+	enum reason why;
+	int fd = egress_socket(
+	    s->w, img, rules_rule(img, via), &s->hs->client.a, relay->a.family, SOCK_DGRAM, &why);
+
+	if (fd == -1) {
+		session_fail(s, why, errno, RULE_NONE);
+		return false;
 	}
-	deadline_arm(s->w->loop, &s->deadline, hs->policy->img->timeout_connect);
-	session_open(s);
-	link_associate(s, rule);
+	associate(s, rule);
+	if (s->udp != NULL && udp_leg_new(s->udp, fd, tcp, relay, img, up) == 0)
+		return true;
+	close(fd);
+	if (s->udp != NULL)
+		session_fail(s, REASON_GENERAL, errno, RULE_NONE);
+	return false;
 }
 
 void
@@ -243,6 +290,7 @@ udp_free(struct session *s)
 	deadline_disarm(&u->reassembly_due);
 	udp_names_free(u);
 	udp_targets_free(u);
+	udp_leg_free(u);
 	free(u->groups);
 	free(u);
 }

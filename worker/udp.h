@@ -5,8 +5,10 @@
 #ifndef WORKER_UDP_H
 #define WORKER_UDP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "common/image.h"
 #include "common/msg.h"
 
 struct session;
@@ -14,6 +16,10 @@ struct session;
 /* The request: the rules, the relay socket, the question to the master. The session may have ended
  * when it returns. */
 void udp_associate(struct session *s);
+/* The request of a session whose upstream has made a relay: tcp is the connection that it lives by,
+ * and via the rule that names it. True: tcp is the association's now. */
+bool udp_associate_via(struct session *s, int tcp, const struct addrport *relay,
+    const struct image_upstream *up, uint32_t via);
 /* The master lets it be: the reply, and datagrams from now on. */
 void udp_granted(struct session *s);
 /* The TCP connection that the request came on, with which the association ends. */

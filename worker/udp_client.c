@@ -62,6 +62,8 @@ to_address(struct udp *u, const struct addr *a, const struct datagram *d)
 
 	if (t == NULL)
 		udp_drop(u, why);
+	else if (t->via)
+		udp_leg_put(u, &at, NULL, 0, d);
 	else
 		udp_put(t->out->fd, &t->at, &one);
 }
@@ -82,8 +84,8 @@ relay(struct udp *u, const struct datagram *d)
 
 /* Takes a datagram out of its message: exactly one, of which nothing is missing (RFC 1961 section
  * 5). False: it is dropped. */
-static bool
-open_token(struct udp *u, struct token_context *t, struct udp_packet *p)
+bool
+udp_open_token(struct udp *u, struct token_context *t, struct udp_packet *p)
 {
 	struct gss_header h;
 	const uint8_t *data;
@@ -110,7 +112,7 @@ from_client(struct udp *u, struct udp_packet *p)
 		udp_drop(u, DROP_SOURCE);
 		return;
 	}
-	if (t != NULL && !open_token(u, t, p))
+	if (t != NULL && !udp_open_token(u, t, p))
 		return;
 	if (datagram_parse(p->data, p->len, &d) == -1) {
 		udp_drop(u, DROP_HEADER);

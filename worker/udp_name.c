@@ -121,7 +121,8 @@ choose(struct udp_name *n)
 	n->why = n->naddrs > 0 ? DROP_SEND : DROP_NAME;
 	for (; n->at < n->naddrs; n->at++) {
 		at.a = n->addrs[n->at];
-		if (udp_rules(n->u, &at, n->name, n->len, &rule) != RULES_PASS) {
+		if (udp_rules(n->u, &at, n->name, n->len, &rule) != RULES_PASS ||
+		    rules_via(n->u->s->w->policy->img, rule)) {
 			if (blocked.a.family == ADDR_NONE)
 				blocked = at;
 		} else if (udp_out(n->u, rule, at.a.family) != NULL) {
@@ -303,6 +304,26 @@ entry(struct udp *u, const struct datagram *d, const uint8_t *name, size_t len)
 	return n;
 }
 
+/* A name that leaves by an upstream is not looked up. False: it does not. */
+static bool
+by_upstream(struct udp *u, const struct datagram *d, const uint8_t *name, size_t len)
+{
+	struct addrport unknown = { .port = d->port };
+	struct udp_target *t;
+	enum drop why;
+	uint32_t rule;
+
+	if (u->leg == NULL || udp_rules(u, &unknown, name, len, &rule) != RULES_PASS ||
+	    !rules_via(u->s->w->policy->img, rule))
+		return false;
+	t = udp_target(u, &unknown, name, len, &why);
+	if (t == NULL)
+		udp_drop(u, why);
+	else
+		udp_leg_put(u, &unknown, name, len, d);
+	return true;
+}
+
 void
 udp_to_name(struct udp *u, const struct datagram *d)
 {
@@ -314,6 +335,8 @@ udp_to_name(struct udp *u, const struct datagram *d)
 		udp_drop(u, DROP_NAME);
 		return;
 	}
+	if (by_upstream(u, d, name, (size_t)len))
+		return;
 	struct udp_name *n = entry(u, d, name, (size_t)len);
 	if (n == NULL)
 		return;

@@ -43,7 +43,8 @@ struct udp_target {
 	struct addrport at; /* ADDR_NONE: a name that is refused as such */
 	uint32_t version;   /* of the policy that decided */
 	bool passes;
-	struct udp_out *out; /* where it passes */
+	struct udp_out *out; /* where it passes, but NULL: */
+	bool via;            /* by the upstream */
 	uint8_t name_len;    /* 0: an address was asked for */
 	uint8_t name[];      /* normalised */
 };
@@ -80,6 +81,7 @@ RB_HEAD(udp_names, udp_name);
 struct udp {
 	struct session *s;
 	struct addrport client; /* the only one who is heard; port 0: not learnt yet */
+	struct udp_leg *leg;    /* NULL: no rule of the request's had an upstream */
 	SLIST_HEAD(, udp_out) outs;
 	unsigned nouts;
 	uint32_t turn; /* with `egress from ... round-robin` */
@@ -155,13 +157,31 @@ struct udp_sending {
 	const uint8_t *data;   /* its octets are what is counted */
 	size_t len;
 	struct token_context *token; /* header and data go encapsulated; NULL: as they are */
-	size_t head_len;             /* of a reply: the header before it */
-	uint8_t head[DATAGRAM_REPLY_MAX];
+	size_t head_len;             /* of a reply, or to an upstream: the header before it */
+	uint8_t head[DATAGRAM_HEADER_MAX];
 };
 /* Sends it with others, at the latest at udp_flush; its octets must stand until then, but for one
  * that is encapsulated, which is done at once. */
 void udp_put(int fd, const struct addrport *to, const struct udp_sending *one);
 void udp_flush(void);
+
+/* --- udp_client.c --- */
+
+/* Takes a datagram out of its message. False: it is dropped. */
+bool udp_open_token(struct udp *u, struct token_context *t, struct udp_packet *p);
+
+/* --- udp_leg.c: by an upstream --- */
+
+/* Takes over both descriptors: of the datagrams, and of the connection that the upstream's
+ * association lives by. -1 with errno: they stay the caller's. */
+int udp_leg_new(struct udp *u, int fd, int tcp, const struct addrport *at, const struct image *img,
+    const struct image_upstream *up);
+void udp_leg_free(struct udp *u);
+/* Is the upstream one that this rule may use? */
+bool udp_leg_has(const struct udp *u, const struct image *img, const struct image_rule *r);
+/* Sends a datagram on, to an address or (name_len > 0) a name. */
+void udp_leg_put(struct udp *u, const struct addrport *to, const uint8_t *name, size_t name_len,
+    const struct datagram *d);
 
 /* --- udp_target.c --- */
 

@@ -200,31 +200,58 @@ count_target(struct udp *u, bool passes, int by)
 	*n += (uint32_t)by;
 }
 
-/* Judges a target by the policy in force; t is what was known of it, or NULL. */
+/* What the policy in force says of a target: whether and by which rule, and by what way. A name
+ * that was looked up does not leave by an upstream after all: no rule is told then. */
+struct judgement {
+	bool passes, via;
+	uint32_t rule;
+	struct udp_out *out;
+};
+
+/* -1: it passes, and there is no way. */
+static int
+decide(
+    struct udp *u, const struct addrport *at, const uint8_t *name, size_t len, struct judgement *j)
+{
+	const struct image *img = u->s->w->policy->img;
+
+	memset(j, 0, sizeof(*j));
+	j->passes = udp_rules(u, at, name, len, &j->rule) == RULES_PASS;
+	j->via = j->passes && rules_via(img, j->rule);
+	if (j->via && len > 0 && at->a.family != ADDR_NONE) {
+		*j = (struct judgement){ .rule = RULE_NONE };
+		return 0;
+	}
+	if (j->via)
+		return udp_leg_has(u, img, rules_rule(img, j->rule)) ? 0 : -1;
+	j->out = j->passes ? udp_out(u, j->rule, at->a.family) : NULL;
+	return j->passes && j->out == NULL ? -1 : 0;
+}
+
+/* Judges a target; t is what was known of it, or NULL. */
 static struct udp_target *
 judge(struct udp *u, struct udp_target *t, const struct addrport *at, const uint8_t *name,
     size_t len, enum drop *why)
 {
-	uint32_t rule;
-	bool passes = udp_rules(u, at, name, len, &rule) == RULES_PASS;
-	struct udp_out *o = passes ? udp_out(u, rule, at->a.family) : NULL;
+	struct judgement j;
 
 	*why = DROP_SEND;
-	if (passes && o == NULL)
+	if (decide(u, at, name, len, &j) == -1)
 		return NULL;
-	if (t == NULL || t->passes != passes) {
-		if (!room_for(u, passes, why))
+	if (t == NULL || t->passes != j.passes) {
+		if (!room_for(u, j.passes, why))
 			return NULL;
 		if (t != NULL)
 			count_target(u, t->passes, -1);
 		else if ((t = target_new(u, at, name, len)) == NULL)
 			return NULL;
-		count_target(u, passes, 1);
-		link_target(u->s, rule, passes, t);
+		count_target(u, j.passes, 1);
+		link_target(u->s, j.rule, j.passes, t);
 	}
 	t->version = u->s->w->policy->img->version;
-	t->passes = passes;
-	t->out = o;
+	t->passes = j.passes;
+	t->out = j.out;
+	t->via = j.via;
 	return t;
 }
 

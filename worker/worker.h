@@ -18,6 +18,7 @@
 #include "common/reassembly.h"
 #include "worker/names.h"
 #include "worker/protected.h"
+#include "worker/upstream.h"
 
 struct session;
 
@@ -26,6 +27,7 @@ struct policy {
 	STAILQ_ENTRY(policy) entry;
 	const struct image *img;
 	uint32_t refs;
+	struct upstream_rest rest[UPSTREAMS_MAX];
 };
 
 struct listener {
@@ -66,6 +68,8 @@ struct worker {
 	struct loop *loop;
 	struct chan master;
 	struct authd authd[SERVICES];
+	struct chan initiator; /* authd's role that is a client of upstreams */
+	bool initiator_up;
 	struct names *names;
 	struct egress *egress;
 	struct counts *counts; /* of nslots */

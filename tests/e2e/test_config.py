@@ -35,14 +35,14 @@ def test_every_error_is_reported_with_its_line():
 
 
 @pytest.mark.parametrize("word", ["via hq", "via { hq, spare }"])
-def test_words_of_later_features_are_errors(word):
+def test_an_upstream_must_be_defined(word):
     status, err = sally.check(GOOD + f"pass connect from any to any {word}\n")
     assert status == 1 and "sallyport.conf:" in err
 
 
 @pytest.mark.parametrize("line", [
     'auth gssapi keytab "k"',
-    "egress guard require", 'upstream hq socks5 "h" port 1080', "workers 0", "workers 2\nworkers 3",
+    "egress guard require", 'upstream hq socks5 "h" port 0', "workers 0", "workers 2\nworkers 3",
     'run directory "/a"\nrun directory "/b"', "table <t> { 10.0.0.0/8 }\ntable <t> { 10.0.0.0/8 }",
     "pass connect from any to any port 80-20 auth none", "pass connect from any to any port 0 auth none", 'include "/nonexistent"',
     'table <t> file "/nonexistent"', "x = $undefined", 'auth password file "/a"\nauth password pam "b"', "log syslog facility nowhere",

@@ -142,6 +142,27 @@ policy_address(struct policy *p, struct conf_rule *r, bool to, const char *word)
 		policy_str(p, &r->to_names, word);
 }
 
+/* One without authentication, made at its first mention. */
+static inline struct conf_upstream *
+policy_upstream(struct policy *p, const char *name)
+{
+	struct conf_upstream *u;
+	uint32_t n = 0;
+
+	STAILQ_FOREACH (u, &p->conf.upstreams, entry) {
+		if (strcmp(u->name, name) == 0)
+			return u;
+		n++;
+	}
+	u = policy_keep(p, sizeof(*u));
+	u->name = policy_strdup(p, name);
+	u->host = policy_strdup(p, "gateway.example");
+	u->port = 1080;
+	u->index = n;
+	STAILQ_INSERT_TAIL(&p->conf.upstreams, u, entry);
+	return u;
+}
+
 static inline void
 policy_rule(struct policy *p, enum rule_action action, char **save)
 {
@@ -163,8 +184,11 @@ policy_rule(struct policy *p, enum rule_action action, char **save)
 			r->log = true;
 		else if (strcmp(word, "from") == 0 || strcmp(word, "to") == 0 ||
 			 strcmp(word, "port") == 0 || strcmp(word, "user") == 0 ||
-			 strcmp(word, "group") == 0 || strcmp(word, "auth") == 0)
+			 strcmp(word, "group") == 0 || strcmp(word, "auth") == 0 ||
+			 strcmp(word, "via") == 0)
 			key = *word;
+		else if (key == 'v')
+			r->via[r->nvia++] = policy_upstream(p, word);
 		else if (strcmp(word, "integrity") == 0)
 			r->protection = PROTECTION_INTEGRITY;
 		else if (strcmp(word, "confidentiality") == 0)
@@ -251,6 +275,7 @@ policy_parse(const char *text)
 	STAILQ_INIT(&p->conf.logs);
 	STAILQ_INIT(&p->conf.tables);
 	STAILQ_INIT(&p->conf.rules);
+	STAILQ_INIT(&p->conf.upstreams);
 	STAILQ_INIT(&p->conf.egress.addrs);
 	p->hosts = p->resolv = "/nonexistent";
 	for (line = strtok_r(policy_strdup(p, text), "\n", &save); line != NULL;

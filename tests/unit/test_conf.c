@@ -256,7 +256,7 @@ static const struct {
 	{ "auth prefer { none }", "prefer none", false },
 	{ "group web { carol, \"dave e\"\n\"\\x00\\xff\" }",
 	    "group web: user=carol user=dave%20e user=%00%ff", false },
-	{ "group quota { via, guard }", "group quota: user=via user=guard", false },
+	{ "group quota { rate, guard }", "group quota: user=rate user=guard", false },
 	{ "group \"log\" alice", "group log: user=alice", false },
 	/* log */
 	{ "log syslog facility local3 socket \"/dev/other\" format json",

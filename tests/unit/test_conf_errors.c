@@ -4,11 +4,11 @@
  */
 #include "tests/unit/conf_text.h"
 
-#define CRITERIA "auth, bind, egress, from, group, port, protection, timeout, to or user"
+#define CRITERIA "auth, bind, egress, from, group, port, protection, timeout, to, user or via"
 
 #define STATEMENTS                                                                                       \
 	"NAME = VALUE, auth, bind, block, egress, group, include, kerberos, limit, listen, log, nat64, " \
-	"pass, process, resolver, run, sandbox, socks4, table, timeout, udp or workers"
+	"pass, process, resolver, run, sandbox, socks4, table, timeout, udp, upstream or workers"
 
 /* The text stands behind a first line "listen on 127.0.0.1". */
 static const struct {
@@ -21,7 +21,7 @@ static const struct {
 	{ "pass conect from any",
 	    "c.conf:2: unknown word \"conect\", expected the end of the line, auth, bind, "
 	    "connect, egress, from, group, log, port, protection, timeout, to, udp"
-	    ", user or '{'; did you mean connect?" },
+	    ", user, via or '{'; did you mean connect?" },
 	{ "workers 4 5", "c.conf:2: unexpected \"5\", expected the end of the line" },
 	{ "workers", "c.conf:2: the line ends too early, expected a name or value" },
 	{ "workers from",
@@ -48,17 +48,19 @@ static const struct {
 	{ "limit {", "c.conf:2: a { is never closed, expected a } behind the list" },
 	{ "}", "c.conf:2: unexpected \"}\", expected " STATEMENTS },
 	/* words of later versions */
-	{ "pass auth none via hq",
-	    "c.conf:2: \"via\" is not in this version, expected the end of the line, "
-	    "auth, bind, egress, from, group, port, protection, timeout, to, user or ','" },
-	{ "upstream hq socks5 \"h\"",
-	    "c.conf:2: \"upstream\" is not in this version, expected " STATEMENTS },
+	{ "pass auth none quota 1",
+	    "c.conf:2: \"quota\" is not in this version, expected the end of the line, "
+	    "auth, bind, egress, from, group, port, protection, timeout, to, user, via or ','" },
 	{ "egress guard require",
 	    "c.conf:2: \"guard\" is not in this version, expected device, from or mark" },
 	{ "limit bandwidth 1",
 	    "c.conf:2: \"bandwidth\" is not in this version, expected associations, sessions, targets or '{'" },
-	{ "process initiator uid 7",
-	    "c.conf:2: \"initiator\" is not in this version, expected acceptor, pam, password, resolver or worker" },
+	/* upstreams */
+	{ "pass auth none via hq",
+	    "c.conf:2: upstream \"hq\" is not defined, expected upstream \"hq\" socks5 HOST port N" },
+	{ "upstream hq socks5 \"h\"", "c.conf:2: the line ends too early, expected port" },
+	{ "process initiator chroot \"/x\"",
+	    "c.conf:2: process initiator has a chroot, expected none: Kerberos needs its configuration and caches" },
 	/* the lexer */
 	{ "run directory \"/a",
 	    "c.conf:2: a quoted string does not end, expected \" on the same line" },
@@ -423,7 +425,7 @@ all_of_them(void **state)
 			      "listen on ::1 port 70000\n"
 			      "run directory \"/x\n"
 			      "workers 4 5\n"
-			      "pass via hq\n"
+			      "pass quota hq\n"
 			      "pass from 10.0.0.1/8 port {\n7x } auth none\n"
 			      "timeout { connect foo 3s, idle 9x }\n"
 			      "table <t> { 10.0.0.0/8\n\n"
