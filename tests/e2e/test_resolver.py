@@ -46,7 +46,7 @@ def addr(text):
     return bytes([6 if v6 else 4, 0, 0, 0]) + octets.ljust(16, b"\0")
 
 
-SIZE = 176  # of struct image
+SIZE = 192  # of struct image
 
 
 def image(version, servers, timeout_ms, rounds):
@@ -131,7 +131,7 @@ class Resolver(Channel):
         root = os.getuid() == 0 and sandbox
         self.send("INIT", struct.pack("=6I", ROLE_RESOLVER, 1, 64990 if root else 0, 64990 if root else 0, 0, workers)
                   + bytes([TRY if sandbox else OFF] * LAYERS).ljust(LAYERS + 7, b"\0")
-                  + (self.root.encode() if root else b"").ljust(256, b"\0") + bytes(64))
+                  + (self.root.encode() if root else b"").ljust(256, b"\0") + bytes(64 + 256))
         assert self.read()[0] == "READY"
         self.policy(servers, timeout_ms, rounds)
 
