@@ -53,7 +53,7 @@ def image(version, servers, timeout_ms, rounds):
     """A policy image with name servers and nothing else (common/image.h)."""
     listed = b"".join(addr(host) + struct.pack("=HHI", port, 0, 0) for host, port in servers)
     lists = [(0, 0)] * 4 + [(SIZE if servers else 0, len(servers))] + [(0, 0)] * 2
-    block = struct.pack("=QII", 0x31594C4C41530A05, SIZE + len(listed), version) + b"".join(struct.pack("=II", *x) for x in lists)
+    block = struct.pack("=QII", 0x31594C4C41530A06, SIZE + len(listed), version) + b"".join(struct.pack("=II", *x) for x in lists)
     block += bytes(24 + 8)  # egress; methods
     block += struct.pack("=4I", 1000, 1000, 1000, 1000) + struct.pack("=3I", 10, timeout_ms, rounds)
     return block.ljust(SIZE, b"\0") + listed  # what is for workers is 0
