@@ -102,23 +102,28 @@ user_of(struct exchange *x, const struct image *img, gss_name_t client)
 	return v;
 }
 
-/* Is the principal of ours that the client used one of those that are named? */
+/* Is the principal of ours that the client used one of those that are named? Where none is, it is
+ * not asked for: each name costs libkrb5 two contexts. */
 static bool
-service_served(const struct image *img, gss_name_t service)
+service_served(const struct image *img, gss_ctx_id_t context)
 {
 	const struct image_str *s = image_at(img, img->gssapi_services);
+	gss_name_t service = GSS_C_NO_NAME;
 	char text[PRINCIPAL_MAX + 1];
 	krb5_principal p;
+	OM_uint32 minor;
 	bool served = img->gssapi_services.n == 0;
 
-	if (served)
-		return true;
-	if (principal_of(service, text, &p) == -1)
-		return false;
-	for (uint32_t i = 0; !served && p->length > 0 && i < img->gssapi_services.n; i++)
-		served = s[i].len == p->data[0].length &&
-			 memcmp(image_octets(img, s[i]), p->data[0].data, s[i].len) == 0;
-	krb5_free_principal(names, p);
+	if (served || gss_inquire_context(&minor, context, NULL, &service, NULL, NULL, NULL, NULL,
+			  NULL) != GSS_S_COMPLETE)
+		return served;
+	if (service != GSS_C_NO_NAME && principal_of(service, text, &p) == 0) {
+		for (uint32_t i = 0; !served && p->length > 0 && i < img->gssapi_services.n; i++)
+			served = s[i].len == p->data[0].length &&
+				 memcmp(image_octets(img, s[i]), p->data[0].data, s[i].len) == 0;
+		krb5_free_principal(names, p);
+	}
+	(void)gss_release_name(&minor, &service);
 	return served;
 }
 
@@ -155,15 +160,15 @@ static enum verdict_code
 established(struct exchange *x, const struct image *img)
 {
 	struct acceptor *a = x->check;
-	gss_name_t client = GSS_C_NO_NAME, service = GSS_C_NO_NAME;
+	gss_name_t client = GSS_C_NO_NAME;
 	OM_uint32 minor, flags = 0;
 	enum verdict_code v = VERDICT_GSSAPI;
 
-	if (gss_inquire_context(&minor, a->context, &client, &service, NULL, NULL, &flags, NULL,
+	if (gss_inquire_context(&minor, a->context, &client, NULL, NULL, NULL, &flags, NULL,
 		NULL) == GSS_S_COMPLETE &&
-	    client != GSS_C_NO_NAME && service != GSS_C_NO_NAME) {
+	    client != GSS_C_NO_NAME) {
 		v = user_of(x, img, client);
-		if (!service_served(img, service))
+		if (!service_served(img, a->context))
 			v = VERDICT_SERVICE;
 		else if (!enctype_is_aes(enctype_of(a->context)))
 			v = VERDICT_ENCTYPE;
@@ -171,7 +176,6 @@ established(struct exchange *x, const struct image *img)
 			v = VERDICT_NO_NAME;
 	}
 	(void)gss_release_name(&minor, &client);
-	(void)gss_release_name(&minor, &service);
 	return v;
 }
 
