@@ -169,6 +169,7 @@ spawn(struct child *c)
 	c->spawn = f->next_spawn++;
 	c->ready = c->loaded = c->stopping = c->reaped = false;
 	c->acked = c->lacking = 0;
+	c->handed = 0;
 	c->fault[0] = '\0';
 	c->marked = 0;
 	c->marked_until = 0;

@@ -29,6 +29,7 @@ struct child {
 	bool wanted;       /* to be replaced when lost */
 	bool ready;        /* READY came */
 	bool loaded;       /* the file that its role is handed is in force */
+	unsigned handed;   /* files passed to it that it has not acknowledged */
 	bool stopping;     /* STOP was sent: its end is no loss */
 	bool reaped;       /* it has ended; what it had sent is being read */
 	uint32_t acked;    /* policy version */

@@ -108,6 +108,7 @@ handed_send(struct child *c, const int fds[HANDED_COUNT])
 			continue;
 		int fd = fcntl(fds[h], F_DUPFD_CLOEXEC, 0);
 		bool keytab = h == HANDED_KEYTAB;
+		c->handed++;
 		if (fd == -1 || chan_send(&c->chan, kinds[h].message, keytab ? &k : NULL,
 				    keytab ? sizeof(k) : 0, fd) == -1)
 			child_kill(c, "its %s could not be passed to it: %s", kinds[h].name,

@@ -86,6 +86,9 @@ handed_ack(
 	int len = (int)strnlen(what, size);
 	char at[16] = "";
 
+	if (c->handed == 0)
+		return false; /* each is acknowledged once: it costs a notice */
+	c->handed--;
 	if (line == 0 && len == 0) {
 		c->loaded = true;
 		gateway_check_started(g);

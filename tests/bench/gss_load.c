@@ -5,8 +5,9 @@
  * is written.
  *
  *   gss_load bulk PORT LEVEL up|down MIB     one session on 127.0.0.1
- *   gss_load negotiate PORT LEVEL N          N connections as far as the level's answer
- *   gss_load greet PORT N                    N connections as far as the method's answer (X'00')
+ *   gss_load negotiate PORT LEVEL N CLIENTS  N connections as far as the level's answer, by so many
+ *                                            clients at a time
+ *   gss_load greet PORT N CLIENTS            likewise, as far as the method's answer (X'00')
  *   gss_load accept N KEYTAB                 ns of CPU that gss_accept_sec_context takes
  *   gss_load alone LEVEL MIB KEYTAB          ns of CPU a GB: gss_wrap, gss_unwrap
  *
@@ -25,7 +26,10 @@
 #define MIB     (1024ull * 1024)
 #define CHECKED 4 /* tokens of the gateway's that are unwrapped; the others are only read */
 
-static uint8_t buf[TOKEN_MAX], block[PIECE];
+#define CLIENTS 64 /* at most */
+
+static _Thread_local uint8_t buf[TOKEN_MAX];
+static uint8_t block[PIECE];
 
 static uint64_t
 cpu(void)
@@ -271,15 +275,18 @@ bulk(int port, uint8_t level, bool up, uint64_t octets)
 	close(fd);
 }
 
-static void
-many(int port, int level, int n)
+static struct {
+	int port, level, each;
+} connections;
+
+static void *
+one_client(void *arg)
 {
+	int port = connections.port, level = connections.level, fd;
 	gss_ctx_id_t ctx;
 	OM_uint32 minor;
-	int fd;
 
-	begin();
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < connections.each; i++) {
 		ctx = GSS_C_NO_CONTEXT;
 		fd = dial(port);
 		if (level >= 0)
@@ -289,6 +296,25 @@ many(int port, int level, int n)
 		close(fd);
 		gss_delete_sec_context(&minor, &ctx, GSS_C_NO_BUFFER);
 	}
+	return arg;
+}
+
+static void
+many(int port, int level, int n, int clients)
+{
+	pthread_t thread[CLIENTS];
+
+	if (clients < 1 || clients > CLIENTS)
+		errx(2, "from 1 to %d clients", CLIENTS);
+	(void)service();
+	connections.port = port;
+	connections.level = level;
+	connections.each = n / clients;
+	begin();
+	for (int i = 0; i < clients; i++)
+		pthread_create(&thread[i], NULL, one_client, NULL);
+	for (int i = 0; i < clients; i++)
+		pthread_join(thread[i], NULL);
 	done();
 }
 
@@ -378,10 +404,10 @@ main(int argc, char **argv)
 	if (strcmp(what, "bulk") == 0 && argc == 6)
 		bulk(atoi(argv[2]), (uint8_t)atoi(argv[3]), strcmp(argv[4], "up") == 0,
 		    strtoull(argv[5], NULL, 10) * MIB);
-	else if (strcmp(what, "negotiate") == 0 && argc == 5)
-		many(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
-	else if (strcmp(what, "greet") == 0 && argc == 4)
-		many(atoi(argv[2]), -1, atoi(argv[3]));
+	else if (strcmp(what, "negotiate") == 0 && argc == 6)
+		many(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]), atoi(argv[5]));
+	else if (strcmp(what, "greet") == 0 && argc == 5)
+		many(atoi(argv[2]), -1, atoi(argv[3]), atoi(argv[4]));
 	else if (strcmp(what, "accept") == 0 && argc == 4)
 		accept_alone(atoi(argv[2]), argv[3]);
 	else if (strcmp(what, "alone") == 0 && argc == 5)

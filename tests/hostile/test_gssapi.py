@@ -2,6 +2,7 @@
 workers and the master. Each costs its sender its life and gives nothing; beside each stands the whole exchange as it
 should be, with real tickets."""
 import os
+import signal
 import struct
 import time
 
@@ -145,26 +146,32 @@ class Exchange:
 
 
 def serves(g, echo, alice):
-    """Clients with GSSAPI and without are served, by the real workers."""
+    """Clients with GSSAPI are served, by the real workers."""
     wait_for(lambda: g.children("authd"), 10, g.story)
 
     def once():
-        try:
-            c, reply = gss5.open_session(g.at, alice, echo.host, echo.port, 2)
-        except (gss5.Aborted, socks5.Closed, ConnectionError):
+        try:  # where the kernel hands it to a puppet, nothing comes
+            c, reply = gss5.open_session(g.at, alice, echo.host, echo.port, 2, seconds=2)
+        except (gss5.Aborted, socks5.Closed, ConnectionError, TimeoutError):
             return False
         with c:
             assert reply[0] == socks5.OK
             c.send(b"hello")
             return c.read(5) == b"hello"
-    wait_for(once, 20, g.story)
-    c, reply = socks5.open_session(g.at, echo.host, echo.port)
-    with c:
-        assert reply[0] == socks5.OK
+    wait_for(once, 40, g.story)
 
 
-def dies(p):
-    wait_for(lambda: p.recv(ms=200) is None, 10, "the puppet lives on")
+def dies(p, what=""):
+    wait_for(lambda: p.recv(ms=200) is None, 10, f"{what}: the puppet lives on")
+
+
+def finish(g, p, lost=0):
+    """Ends a gateway with an acceptor in it that ends when it is told to."""
+    g.p.send_signal(signal.SIGTERM)
+    wait_for(lambda: any(name == "STOP" for name, _, _ in p.recv(ms=200)[0]), 20, g.story)
+    p.leave()
+    g.expect_lost = lost
+    g.finish()
 
 
 # --- a worker against the acceptor ---
@@ -187,7 +194,6 @@ ACCEPTOR_CASES = [
     ("a client of no family", fresh(lambda e: [piece(CONTEXT, b"x", 1, client=(9, bytes(16), 1, 0, 0))])),
     ("an unknown kind", fresh(lambda e: [piece(3, b"x", 1)])),
     ("no kind", fresh(lambda e: [piece(0, b"x", 1)])),
-    ("a level before any context", fresh(lambda e: [piece(LEVEL, b"x", 1)])),
     ("a first piece that is not the first", fresh(lambda e: [piece(CONTEXT, b"x", 10, at=1)])),
     ("a total past every limit", fresh(lambda e: [piece(CONTEXT, b"x", 65536)])),
     ("a total past every number", fresh(lambda e: [piece(CONTEXT, b"x", 0xffffffff)])),
@@ -200,10 +206,9 @@ ACCEPTOR_CASES = [
     ("another total", fresh(lambda e: [piece(CONTEXT, b"x", 10), piece(CONTEXT, b"x", 11, at=1)])),
     ("another kind", fresh(lambda e: [piece(CONTEXT, b"x", 10), piece(LEVEL, b"x", 10, at=1)])),
     ("another generation", fresh(lambda e: [piece(CONTEXT, b"x", 10), piece(CONTEXT, b"x", 10, at=1, gen=2)])),
-    ("two tokens at once", fresh(lambda e: token(CONTEXT, e.first) * 2)),
-    ("a level with the context", fresh(lambda e: token(CONTEXT, e.first) + token(LEVEL, b"\1"))),
-    ("a context where the level should be", after_context(lambda e: token(CONTEXT, e.first))),
-    ("two levels", after_context(lambda e: token(LEVEL, e.ctx.wrap(b"\1", False).message) * 2)),
+    ("two tokens at once", fresh(lambda e: [b"".join(token(CONTEXT, e.first) * 2)])),
+    ("a level with the context", fresh(lambda e: [b"".join(token(CONTEXT, e.first) + token(LEVEL, b"\1"))])),
+    ("two levels", after_context(lambda e: [b"".join(token(LEVEL, e.ctx.wrap(b"\1", False).message) * 2)])),
     ("a password", fresh(lambda e: [message("AUTH_PASSWORD", 0, 1, *CLIENT, 1, 1, tail=b"ab")])),
     ("a lookup", fresh(lambda e: [message("LOOKUP", 1, 1, 1, tail=b"a")])),
     ("keys", fresh(lambda e: [keys(0, 1)])),
@@ -226,7 +231,7 @@ def test_worker_to_acceptor(stage, gateway, text, echo, alice):
         e = Exchange(p, alice)
         for packet in act(p, e):
             p.send(packet, e.to)
-        dies(p)
+        dies(p, what)
         r = g.record("child-lost", worker=p.spawn)
         assert r["process"] == b"worker" and b"broke the rules towards acceptor" in r["detail"], (what, r)
     assert g.children("authd") == authd, "the acceptor was lost"
@@ -287,8 +292,9 @@ def test_exchanges_do_not_mix(stage, gateway, text, alice):
             other.got += more
         with alice.env():
             e.ctx.step(e.reply(CONTEXT))
-    a.send(LEVEL, b.ctx.wrap(b"\1", False).message)
-    b.level(1)
+    wrapped = b.ctx.wrap(b"\1", False).message
+    a.send(LEVEL, wrapped)
+    b.send(LEVEL, wrapped)
     assert a.denied()
     b.got += [m for m in a.got if m[1][0] == 2]
     assert b.next("AUTH_RESULT")[0][2] == 1
@@ -300,7 +306,7 @@ def test_a_worker_that_begins_and_never_ends(stage, gateway, text, echo, alice):
     g, (p,) = start(gateway, stage, text, {"worker": 1}, workers=2)
     to, (authd,) = p.given("PEER", role="acceptor"), g.children("authd")
     before, sent = rss(authd), 0
-    for slot in range(4000):
+    for slot in range(1500):
         packets = [piece(CONTEXT, bytes(PIECE), 65535, at, slot=slot, client=addrport(f"10.{slot >> 8}.{slot & 255}.1", 9))
                    for at in range(0, 15 * PIECE, PIECE)]
         for packet in packets:
@@ -358,7 +364,7 @@ def test_worker_to_master(stage, gateway, text, echo, alice):
     for (what, act), p in zip(OPEN_CASES, cast):
         for packet in act(p, alice):
             p.send(packet)
-        dies(p)
+        dies(p, what)
         r = g.record("child-lost", worker=p.spawn)
         assert r["process"] == b"worker" and (REFUSED in r["detail"] or NOT_ALLOWED in r["detail"]), (what, r)
     # another worker's accept, of the same slot and generation
@@ -459,7 +465,7 @@ def test_acceptor_to_worker(stage, gateway, text, echo, alice, case):
         a.level_sent()
     for packet in packets(a):
         p.send(packet, a.worker)
-    dies(p)
+    dies(p, what)
     r = g.record("child-lost", worker=p.spawn)
     assert r["process"] == b"acceptor" and b"towards worker" in r["detail"], (what, r)
     a.c.s.settimeout(10)
@@ -493,7 +499,7 @@ def test_an_acceptor_that_keeps_to_the_rules(stage, gateway, text, echo, alice):
     for x in (a, b, d):
         x.c.close()
     g.record("session-close")
-    end(g, [p], 0)
+    finish(g, p)
 
 
 def test_an_accept_that_the_master_never_had(stage, gateway, text, echo, alice):
@@ -501,15 +507,18 @@ def test_an_accept_that_the_master_never_had(stage, gateway, text, echo, alice):
     g, (p,) = start(gateway, stage, text, {"acceptor": 1}, workers=1)
     a = Asked(g, p, alice).level_sent()
     p.send(a.reply(LEVEL, b"\0") + result(a.slot, a.gen, level=0), a.worker)
-    a.c.sees = a.sees(LEVEL)
+    assert a.sees(LEVEL) == b"\0"
     a.c.raw_send(socks5.request(echo.host, echo.port))
-    assert a.c.raw_rest() in (b"", b"\1\xff") or True
-    lost = g.record("child-lost")
-    assert lost["process"] in (b"worker", b"acceptor") and not echo.peers
+    a.c.s.settimeout(10)
+    try:
+        assert a.c.raw_rest() == b""
+    except ConnectionResetError:
+        pass
+    assert REFUSED in g.record("child-lost", process="worker")["detail"]
+    assert not g.records("session-open")
     a.c.close()
-    wait_for(lambda: len(g.children()) >= 3, 10, g.story)
-    time.sleep(0.3)
-    end(g, [p] if not g.records("child-lost", worker=p.spawn) else [], len(g.records("child-lost")))
+    wait_for(lambda: g.children("worker"), 10, g.story)
+    finish(g, p, 1)
 
 
 VERDICT_CASES = [
@@ -535,7 +544,7 @@ def test_acceptor_to_master(stage, gateway, text, echo, alice, case):
     what, packet = case
     g, (p,) = start(gateway, stage, text, {"acceptor": 1}, workers=1)
     p.send(packet(p, p.peer_spawn("worker")))
-    dies(p)
+    dies(p, what)
     r = g.record("child-lost", worker=p.spawn)
     assert r["process"] == b"acceptor" and (REFUSED in r["detail"] or NOT_ALLOWED in r["detail"]), (what, r)
     wait_for(lambda: len(g.children()) == 3, 10, g.story)

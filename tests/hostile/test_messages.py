@@ -321,6 +321,7 @@ SERVICE_CASES = [  # role, what, packet, to whom, why it dies
                                                            *CLIENT, 0, tail=USER), "master", REFUSED),
     ("password", "an accept to itself", lambda p: message("VERDICT", 0, 1, p.spawn, 1, 1, 5, *CLIENT, 0, tail=USER),
      "master", REFUSED),
+    ("password", "a users file acknowledged again", lambda p: message("USERS_ACK", 1, 0, b""), "master", REFUSED),
     ("password", "an open", lambda p: open_(p), "master", NOT_ALLOWED),
     ("password", "a packet past every limit", lambda p: bytes(MANY), "master", CUT),
 ]
