@@ -195,4 +195,5 @@ def test_the_units_are_right(dest):
         assert p.returncode == 0, p.stderr
         with open(f"{dest}/etc/passwd") as f:
             users = re.findall(r"^(sallyport-\w+):", f.read(), re.M)
-        assert sorted(users) == ["sallyport-pam", "sallyport-password", "sallyport-resolver", "sallyport-worker"]
+        assert sorted(users) == [
+            f"sallyport-{r}" for r in ("acceptor", "initiator", "pam", "password", "resolver", "worker")]
