@@ -29,7 +29,8 @@ LAYOUT = {
     "EARLY": f"<{ADDRPORT}{ADDRPORT}II", "AUTH_PASSWORD": f"<{SID}{ADDRPORT}BB2x", "AUTH_ABORT": f"<{SID}",
     "AUTH_RESULT": f"<{SID}BBBxI", "VERDICT": f"<{SID}IBBBx{ADDRPORT}I", "LOOKUP": "<IBB2x", "ANSWER": "<IBBBxI",
     "STOP": "<", "LISTENER": f"<II{ADDRPORT}I", "USERS_ACK": "<II120s", "FAILED": "<Ii56s", "USERS": "<",
-    "MARK": "<IBB2x", "MARKED": "<IBB2x",
+    "MARK": "<IBB2x", "MARKED": "<IBB2x", "UPSTREAM_BEGIN": f"<{SID}B7x", "UPSTREAM_RESULT": f"<{SID}BB6x",
+    "AUTH_TOKEN": f"<{SID}II{ADDRPORT}B3x", "AUTH_REPLY": f"<{SID}II{ADDRPORT}B3x",
 }
 NUMBER = {}  # filled by check_layout()
 
