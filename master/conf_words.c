@@ -101,8 +101,8 @@ static const struct {
 
 /* Words of the language as a whole whose features this version does not have. Those that the
  * grammar knows already are refused all the same while they stand here. */
-static const char *const later[] = { "bandwidth", "guard", "quota", "quotas", "rate",
-	"socks4a", "strict" };
+static const char *const later[] = { "bandwidth", "guard", "quota", "quotas", "rate", "socks4a",
+	"strict" };
 
 bool
 conf_word_later(const char *word)

@@ -136,7 +136,8 @@ sound_entry(const struct ledger_entry *e)
 	return e->state <= LEDGER_CONNECTED && e->method < METHOD_COUNT && e->level < LEVEL_COUNT &&
 	       e->command < COMMAND_COUNT && e->reason < REASON_COUNT && sound_addr(&e->client) &&
 	       sound_addr(&e->gateway) && sound_addr(&e->asked) && sound_addr(&e->target) &&
-	       sound_addr(&e->outgoing) && memchr(e->rule_text, '\0', sizeof(e->rule_text)) != NULL &&
+	       sound_addr(&e->outgoing) &&
+	       memchr(e->rule_text, '\0', sizeof(e->rule_text)) != NULL &&
 	       memchr(e->via, '\0', sizeof(e->via)) != NULL;
 }
 

@@ -142,8 +142,8 @@ relay_start(struct session *s)
 	session_set_state(s, SESSION_RELAY);
 	if (flow_put(s, UP, hs->in, hs->in_len) == -1 || put_behind(s) == -1)
 		return;
-	if (hs->early != NULL &&
-	    flow_put(s, DOWN, hs->early->data + hs->early->at, hs->early->len - hs->early->at) == -1)
+	if (hs->early != NULL && flow_put(s, DOWN, hs->early->data + hs->early->at,
+				     hs->early->len - hs->early->at) == -1)
 		return;
 	handshake_free(s);
 	settle(s);

@@ -289,3 +289,22 @@ def test_the_initiator_dies_and_another_takes_its_place(gateway, realm, echo):
     c.close()
     wait_for(lambda: near.children("authd") and near.children("authd") != [pid])
     wait_for(lambda: open_session(near.at, "127.0.0.1", echo.port)[1][0] == 0)
+
+
+@pytest.mark.skipif(sally.SANITIZE, reason="the sanitizers' build has another environment")
+def test_the_initiator_is_bound(gateway, realm, echo):
+    """A user of its own, no capabilities, its filter on every thread; of the environment what it needs, and no more."""
+    far = far_gateway(gateway, realm)
+    near = near_gateway(gateway, realm, far, BY_CACHE, env={"SECRET_OF_THE_STARTER": "1"})
+    talk(near, echo.port, far)
+    pid, = near.children("authd")
+    threads = os.listdir(f"/proc/{pid}/task")
+    assert len(threads) > 4
+    for t in threads:
+        with open(f"/proc/{pid}/task/{t}/status") as f:
+            status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+        assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1" and int(status["CapEff"], 16) == 0
+        assert status["Uid"].split() == ["64321"] * 4 and status["Groups"].strip() == ""
+    with open(f"/proc/{pid}/environ", "rb") as f:
+        names = {e.partition(b"=")[0] for e in f.read().split(b"\0") if e}
+    assert names <= {b"KRB5_CONFIG", b"KRB5CCNAME"}

@@ -72,6 +72,8 @@ struct world_policy {
 	const char *egress; /* NULL: none */
 	uint16_t only_port; /* 0: the pass rule has no port */
 	bool socks4;        /* `socks4 allow` */
+	uint16_t upstream;  /* port: the pass rule has an upstream there, at 127.0.0.1; 0: none */
+	uint8_t upstream_method, upstream_level;
 };
 
 static const struct world_policy world_default = { .version = 1,
@@ -93,6 +95,9 @@ struct world_image {
 	struct image_ports port;
 	_Alignas(8) struct image_ports only;
 	_Alignas(8) struct addr egress;
+	_Alignas(8) struct image_upstream upstream;
+	_Alignas(8) uint32_t via;
+	_Alignas(8) char name[8];
 };
 
 #define AT(field)          ((uint32_t)offsetof(struct world_image, field))
@@ -136,6 +141,17 @@ world_image(struct world_image *i, const struct world_policy *p)
 	i->rules[RULE_PASS_ANY] = (struct image_rule){
 		.action = RULE_PASS, .methods = p->methods, .from = p->refuse_source ? 1 : RULE_ANY
 	};
+	if (p->upstream != 0) {
+		i->img.upstreams = LIST(upstream, 1);
+		i->rules[RULE_PASS_ANY].upstreams = LIST(via, 1);
+		memcpy(i->name, "hq", 2);
+		i->upstream = (struct image_upstream){ .name = { AT(name), 2 },
+			.host = { AT(name), 2 },
+			.addr = { .family = ADDR_V4, .b = { 127, 0, 0, 1 } },
+			.port = p->upstream,
+			.method = p->upstream_method,
+			.level = p->upstream_level };
+	}
 	i->tables[0].v4 = LIST(v4[0], 3);
 	i->tables[0].v6 = LIST(v6, 3);
 	i->tables[1].v4 = LIST(v4[1], 3);
