@@ -317,7 +317,7 @@ def test_a_worker_that_begins_and_never_ends(stage, gateway, text, echo, alice):
             pass
     grown = rss(authd) - before
     print(f"{sent} pieces, {grown} kB")
-    assert grown < 64000, grown
+    assert sally.SANITIZE or grown < 64000, grown  # ASan keeps what is freed
     serves(g, echo, alice)
     end(g, [p], len(g.records("child-lost")))
 
