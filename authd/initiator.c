@@ -17,10 +17,13 @@
 #include "authd/initiation.h"
 #include "authd/initiator_parts.h"
 #include "authd/keys.h"
+#include "authd/threads.h"
 #include "common/child.h"
 #include "common/wire.h"
 
 #define BUCKETS 256
+#define THREADS 8             /* they may wait for a KDC */
+#define STACK   (512u * 1024) /* octets: the Kerberos library and the look-up of names are deep */
 
 enum exchange_state {
 	EXCHANGE_QUEUED,  /* a step is to be made */
@@ -31,7 +34,7 @@ enum exchange_state {
 struct exchange {
 	LIST_ENTRY(exchange) bucket;
 	TAILQ_ENTRY(exchange) queue; /* while EXCHANGE_QUEUED */
-	struct initiator_job job;
+	struct job job;
 	struct peer *peer; /* NULL: nobody waits for it any more; it ends with its step */
 	struct sid sid;
 	enum exchange_state state;
@@ -144,12 +147,12 @@ run_queued(void)
 {
 	struct peer *p, *last;
 
-	while (initiator_threads_room() && (p = next_peer()) != NULL) {
+	while (threads_room() && (p = next_peer()) != NULL) {
 		struct exchange *x = TAILQ_FIRST(&p->queue);
 
 		TAILQ_REMOVE(&p->queue, x, queue);
 		x->state = EXCHANGE_RUNNING;
-		initiator_threads_run(&x->job);
+		threads_run(&x->job);
 		for (last = p; LIST_NEXT(last, entry) != NULL; last = LIST_NEXT(last, entry))
 			;
 		if (last != p) {
@@ -160,13 +163,13 @@ run_queued(void)
 }
 
 static struct exchange *
-exchange_of(struct initiator_job *j)
+exchange_of(struct job *j)
 {
 	return (struct exchange *)((char *)j - offsetof(struct exchange, job));
 }
 
 static void
-run(struct initiator_job *j)
+run(struct job *j)
 {
 	initiation_step(&exchange_of(j)->i);
 }
@@ -181,7 +184,7 @@ send_keys(struct exchange *x)
 }
 
 static void
-done(struct initiator_job *j)
+done(struct job *j)
 {
 	struct exchange *x = exchange_of(j);
 	struct initiation *i = &x->i;
@@ -426,7 +429,7 @@ initiator_main(const struct msg_init *init)
 
 	LIST_INIT(&here.peers);
 	here.slots = init->slots;
-	sandbox.threads = initiator_threads_start;
+	sandbox.threads = threads_start;
 	/* `kerberos config`; the starter's own environment, where there is one, comes first. */
 	if (init->directory[0] != '\0' && setenv("KRB5_CONFIG", init->directory, 0) == -1)
 		child_fail("its environment");
@@ -434,7 +437,7 @@ initiator_main(const struct msg_init *init)
 		child_fail("the event loop");
 	if (credentials_init() == -1 || keys_init() == -1)
 		child_fail("the Kerberos library");
-	if (initiator_threads_init(here.loop, run, done) == -1)
+	if (threads_init(here.loop, THREADS, STACK, run, done) == -1)
 		child_fail("the threads");
 	child_enter(&sandbox, init);
 	child_master(&here.master, here.loop, init, on_master);

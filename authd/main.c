@@ -11,7 +11,7 @@
 #include "authd/link.h"
 #include "authd/pam.h"
 #include "authd/password.h"
-#include "authd/pool.h"
+#include "authd/threads.h"
 #include "common/child.h"
 
 struct role_row {
@@ -23,7 +23,7 @@ struct role_row {
 };
 
 static const struct role_row rows[] = {
-	{ &password_role, &password_sandbox, password_init, pool_threads, NULL },
+	{ &password_role, &password_sandbox, password_init, threads_start, NULL },
 	{ &pam_role, &pam_sandbox, pam_init, NULL, pam_stop },
 	{ &acceptor_role, &acceptor_sandbox, acceptor_init, NULL, NULL },
 };

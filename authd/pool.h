@@ -1,7 +1,5 @@
 /*
- * The hash threads: a few, made before the filter of system calls is put on, each with its own
- * crypt_data. A job is given only to a thread that is idle, so the order in which checks wait is
- * the fair queue's alone.
+ * The hash threads (authd/threads.h), and a job for each, with its own crypt_data.
  */
 #ifndef AUTHD_POOL_H
 #define AUTHD_POOL_H
@@ -10,12 +8,14 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "authd/threads.h"
 #include "common/ev.h"
 #include "common/users.h"
 
 #define POOL_THREADS_MAX 4 /* yescrypt takes 16 MiB a check, and the other cores have work too */
 
 struct pool_job {
+	struct job job;
 	TAILQ_ENTRY(pool_job) entry;
 	char phrase[CRYPT_PHRASE_MAX];
 	char hash[USERS_HASH_MAX];  /* to be matched; zero-padded */
@@ -24,10 +24,9 @@ struct pool_job {
 	void *owner;
 };
 
-/* Before the sandbox. `done` is called in the loop; the job's memory is wiped after it. 0 or -1. */
+/* Before the sandbox: as many threads as cores, at most POOL_THREADS_MAX. `done` is called in the
+ * loop; the job's memory is wiped after it. 0 or -1. */
 int pool_init(struct loop *l, void (*done)(struct pool_job *j));
-/* Starts the threads: as many as cores, at most POOL_THREADS_MAX. 0, or -1 with errno. */
-int pool_threads(void);
 
 /* An idle thread's job to be filled in, zeroed; NULL: all are busy. */
 struct pool_job *pool_take(void);

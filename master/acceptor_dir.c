@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fd.h"
+
 #include "master/krb5_conf.h"
 #include "master/rundir.h"
 
@@ -55,22 +57,6 @@ open_dir(const char *path, bool make, FILE *errors)
 	return -1;
 }
 
-static int
-write_all(int fd, const char *p, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, p, len);
-
-		if (n == -1 && errno == EINTR)
-			continue;
-		if (n == -1)
-			return -1;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* By a rename: the acceptor never reads half of it. */
 static int
 put_conf(int dirfd, const struct krb5_conf *k)
@@ -80,7 +66,7 @@ put_conf(int dirfd, const struct krb5_conf *k)
 	int fd = openat(dirfd, FRESH, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd == -1)
 		return -1;
-	int rv = write_all(fd, k->text, k->len) == -1 || fchmod(fd, 0644) == -1 ||
+	int rv = fd_write_all(fd, k->text, k->len) == -1 || fchmod(fd, 0644) == -1 ||
 			 renameat(dirfd, FRESH, dirfd, CONF) == -1
 		     ? -1
 		     : 0;

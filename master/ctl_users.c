@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fd.h"
+
 #define NEW_MODE     0600
 #define TMP_NAME_MAX 256 /* octets of a temporary file's name, NUL included */
 
@@ -139,27 +141,12 @@ line_of(const struct ctl_users *f, size_t n)
 }
 
 static int
-write_all(int fd, const char *p, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, p, len);
-		if (n == -1 && errno == EINTR)
-			continue;
-		if (n == -1)
-			return -1;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-static int
 write_text(const struct ctl_users *f, int fd, const struct user *user, const char *line)
 {
 	const char *at = f->text + f->size, *rest = at;
 
 	if (f->text == NULL)
-		return write_all(fd, line, strlen(line));
+		return fd_write_all(fd, line, strlen(line));
 	if (user != NULL) {
 		const char *nl;
 
@@ -168,13 +155,13 @@ write_text(const struct ctl_users *f, int fd, const struct user *user, const cha
 		rest = nl != NULL ? nl + 1 : rest;
 	}
 	size_t head = (size_t)(at - f->text);
-	if (write_all(fd, f->text, head) == -1)
+	if (fd_write_all(fd, f->text, head) == -1)
 		return -1;
-	if (head > 0 && at[-1] != '\n' && write_all(fd, "\n", 1) == -1)
+	if (head > 0 && at[-1] != '\n' && fd_write_all(fd, "\n", 1) == -1)
 		return -1;
-	if (write_all(fd, line, strlen(line)) == -1)
+	if (fd_write_all(fd, line, strlen(line)) == -1)
 		return -1;
-	return write_all(fd, rest, (size_t)(f->text + f->size - rest));
+	return fd_write_all(fd, rest, (size_t)(f->text + f->size - rest));
 }
 
 /* What is about to take the file's place must itself be right: a fault here came from an argument.

@@ -1,7 +1,9 @@
 /*
- * The initiator's threads. A job is given to one that is idle, so that the order in which exchanges
- * wait is the initiator's own. Owns no job.
+ * Threads of a role. Shares with them two lists under one lock, and an eventfd that wakes the loop;
+ * a job belongs to one thread at a time. Owns no job.
  */
+#include "authd/threads.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -9,21 +11,19 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "authd/initiator.h"
-
-#define STACK (512u * 1024) /* octets: the Kerberos library and the look-up of names are deep */
-
-STAILQ_HEAD(jobs, initiator_job);
+STAILQ_HEAD(jobs, job);
 
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t work, begun;
 	struct jobs todo, finished;
-	unsigned running; /* threads that have begun */
+	size_t stack;
+	unsigned threads;
+	unsigned running; /* those that have begun */
 	unsigned busy;    /* the loop's own count */
 	struct ev ev;
-	void (*run)(struct initiator_job *j);
-	void (*done)(struct initiator_job *j);
+	void (*run)(struct job *j);
+	void (*done)(struct job *j);
 } pool = { .lock = PTHREAD_MUTEX_INITIALIZER,
 	.work = PTHREAD_COND_INITIALIZER,
 	.begun = PTHREAD_COND_INITIALIZER };
@@ -38,7 +38,7 @@ thread_main(void *arg)
 	pool.running++;
 	pthread_cond_signal(&pool.begun);
 	for (;;) {
-		struct initiator_job *j;
+		struct job *j;
 
 		while ((j = STAILQ_FIRST(&pool.todo)) == NULL)
 			pthread_cond_wait(&pool.work, &pool.lock);
@@ -57,7 +57,7 @@ static void
 on_finished(struct ev *e, uint32_t events)
 {
 	struct jobs finished = STAILQ_HEAD_INITIALIZER(finished);
-	struct initiator_job *j;
+	struct job *j;
 	uint64_t count;
 
 	(void)events;
@@ -74,13 +74,15 @@ on_finished(struct ev *e, uint32_t events)
 }
 
 int
-initiator_threads_init(
-    struct loop *l, void (*run)(struct initiator_job *j), void (*done)(struct initiator_job *j))
+threads_init(struct loop *l, unsigned threads, size_t stack, void (*run)(struct job *j),
+    void (*done)(struct job *j))
 {
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
 	STAILQ_INIT(&pool.todo);
 	STAILQ_INIT(&pool.finished);
+	pool.threads = threads;
+	pool.stack = stack;
 	pool.run = run;
 	pool.done = done;
 	pool.ev = (struct ev){ .fd = -1, .cb = on_finished };
@@ -88,7 +90,7 @@ initiator_threads_init(
 }
 
 int
-initiator_threads_start(void)
+threads_start(void)
 {
 	pthread_attr_t attr;
 	sigset_t all, old;
@@ -97,16 +99,16 @@ initiator_threads_start(void)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK);
+	pthread_attr_setstacksize(&attr, pool.stack);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	for (unsigned i = 0; i < INITIATOR_THREADS && error == 0; i++) {
+	for (unsigned i = 0; i < pool.threads && error == 0; i++) {
 		pthread_t t;
 
 		error = pthread_create(&t, &attr, thread_main, NULL);
 	}
 	/* A thread's own start makes system calls that the filter, which comes next, refuses. */
 	pthread_mutex_lock(&pool.lock);
-	while (error == 0 && pool.running < INITIATOR_THREADS)
+	while (error == 0 && pool.running < pool.threads)
 		pthread_cond_wait(&pool.begun, &pool.lock);
 	pthread_mutex_unlock(&pool.lock);
 	pthread_attr_destroy(&attr);
@@ -116,13 +118,13 @@ initiator_threads_start(void)
 }
 
 bool
-initiator_threads_room(void)
+threads_room(void)
 {
-	return pool.busy < INITIATOR_THREADS;
+	return pool.busy < pool.threads;
 }
 
 void
-initiator_threads_run(struct initiator_job *j)
+threads_run(struct job *j)
 {
 	pool.busy++;
 	pthread_mutex_lock(&pool.lock);
