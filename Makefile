@@ -206,7 +206,7 @@ PKGS_RUN   := curl ca-certificates
 PKGS_CHECK := clang libclang-rt-dev clang-format libcmocka-dev mandoc iproute2 procps strace openssl \
     python3 python3-pytest python3-gssapi krb5-kdc krb5-admin-server krb5-user python3-socks curl ncat proxychains4 chromium dnsmasq-base rsyslog \
     fail2ban logrotate nftables bind9-dnsutils dante-client redsocks ngtcp2-client ngtcp2-server tnftp python3-pyftpdlib
-PKGS_BENCH := python3 krb5-kdc krb5-admin-server krb5-user
+PKGS_BENCH := python3 openssl krb5-kdc krb5-admin-server krb5-user
 # Where node and npm are there from elsewhere, they stay.
 PKGS_NODE   = $(if $(shell which node),,nodejs) $(if $(shell which npm),,npm)
 
