@@ -82,6 +82,7 @@ file_make(void **state)
 	krb5_free_principal(k, e.principal);
 	entry_of(&gone, &e, key);
 	assert_int_equal(krb5_kt_add_entry(k, kt, &e), 0);
+	krb5_free_principal(k, e.principal);
 	for (size_t i = 1; i < ALL; i++) {
 		krb5_keytab_entry one;
 		entry_of(&all[i], &one, key);
