@@ -260,10 +260,11 @@ def test_a_flooding_worker_does_not_hold_up_the_others(start):
     bad, good = a.worker(), a.worker()
     for n in range(0, 2000, 50):
         bad.send(*[ask(m, b"alice", b"alices", source=f"10.1.{m // 250}.{m % 250}") for m in range(n, n + 50)])
-    began = time.monotonic()
     good.send(ask(1, b"alice", b"alices"))
-    good.result()
-    assert time.monotonic() - began < 1.5
+    before = 0  # checks of the flood that came first: by order, since the machine may be slow
+    while (v := a.master.verdict(seconds=60))[1] != good.spawn:
+        before += v[2] == "ACCEPT"
+    assert before < 64, f"{before} of some 200 that waited"
     bad.sock.close()
 
 

@@ -167,14 +167,15 @@ def test_helpers_are_bounded_and_fair_and_hold_up_no_one(start, accounts):
     a = start("sptslow")
     w = a.worker()
     w.send(*[ask(n, b"sptanna", b"annas", source="10.0.0.1") for n in range(28)])
-    time.sleep(0.3)
-    helpers = [p for p in sally.children_of(a.p.pid)]
-    assert len(helpers) == 8, helpers
+    most, end = 0, time.monotonic() + 20
+    while most < 8 and time.monotonic() < end:
+        most = max(most, len(sally.children_of(a.p.pid)))
     w.send(ask(100, b"sptanna", b"annas", source="10.0.0.2"))
-    began = time.monotonic()
-    while w.result()[0] != 100:
-        pass
-    assert time.monotonic() - began < 3
+    before = 0  # by order, since the machine may be slow: those that ran, and the turns of the other source
+    while w.result(seconds=30)[0] != 100:
+        before += 1
+        most = max(most, len(sally.children_of(a.p.pid)))
+    assert most == 8 and before <= 20, f"{most} at once, {before} of 28 before"
     a.stop()
 
 
