@@ -444,7 +444,7 @@ struct msg_auth_result {
 	uint8_t accepted; /* 0 or 1; why not is the master's to know */
 	uint8_t method;
 	uint8_t user_len;
-	uint8_t level; /* enum level; above LEVEL_CLEAR, AUTH_KEYS came before */
+	uint8_t level; /* enum level; of a client's AUTH_KEYS, which came before */
 	uint32_t groups_len;
 };
 /* Authd to master, sent before the result goes to the worker. user_len octets: accepted, the
@@ -467,7 +467,7 @@ struct msg_verdict {
  * Worker to acceptor: AUTH_TOKEN pieces, each with at most TOKEN_PIECE_MAX octets behind it. The
  * first of a context begins an exchange, which ends with one AUTH_RESULT as those of passwords do,
  * also after AUTH_ABORT. Acceptor to worker: AUTH_REPLY pieces, for the client. Before an accepting
- * AUTH_RESULT come the AUTH_REPLY of the protection level and, above LEVEL_CLEAR, AUTH_KEYS.
+ * AUTH_RESULT come the AUTH_REPLY of the protection level and AUTH_KEYS, at every level.
  */
 enum token_kind {
 	TOKEN_CONTEXT = 1, /* section 3.4: mtyp 1 */
@@ -487,7 +487,8 @@ struct msg_auth_keys {
 	uint32_t
 	    lifetime; /* s that the client's ticket still lasts; UINT32_MAX: no end of it counts */
 	uint32_t zero;
-	struct encap_params params; /* wiped by both sides once it is used */
+	/* Wiped by both sides once they are used. At LEVEL_CLEAR all zero: the lifetime counts. */
+	struct encap_params params;
 };
 
 /*
