@@ -160,8 +160,7 @@ acceptor_accepted(struct exchange *x)
 	struct acceptor *a = x->check;
 
 	acceptor_reply(x, TOKEN_LEVEL, a->level_token, a->level_token_len);
-	if (x->level > LEVEL_CLEAR)
-		(void)chan_send(&x->worker->chan, MSG_AUTH_KEYS, &a->keys, sizeof(a->keys), -1);
+	(void)chan_send(&x->worker->chan, MSG_AUTH_KEYS, &a->keys, sizeof(a->keys), -1);
 }
 
 static void

@@ -35,7 +35,7 @@ struct encap_direction {
 
 struct encap_params {
 	uint32_t enctype;
-	uint8_t level;    /* enum level, above LEVEL_CLEAR */
+	uint8_t level;    /* enum level; at LEVEL_CLEAR all else is zero too */
 	uint8_t acceptor; /* 1: this side is the context's acceptor; 0: its initiator */
 	uint8_t subkey;   /* 1: the keys come of the acceptor's subkey (flag AcceptorSubkey) */
 	uint8_t zero;

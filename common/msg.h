@@ -19,7 +19,8 @@
 #include <stdint.h>
 
 #include "common/addr.h"
-#include "common/encap.h"
+#include "common/msg_auth.h"
+#include "common/sid.h"
 
 enum role {
 	ROLE_MASTER,
@@ -59,12 +60,6 @@ const char *role_name(enum role r);
 #define TOKEN_PIECE_MAX 4096  /* a token travels between processes in pieces of at most so many */
 
 #define TARGETS_REFUSED_MAX 64 /* targets of an association that the rules refuse: told so many */
-
-/* One session of one worker; the master adds its instance and the worker's spawn number. */
-struct sid {
-	uint32_t slot; /* 0 .. slots-1 */
-	uint32_t gen;  /* counts up at each use of the slot; never 0 */
-};
 
 /* --- vocabulary shared by the processes (values travel; append only) --- */
 
@@ -219,7 +214,7 @@ const char *layer_name(enum layer l);
 
 enum layer_mode { LAYER_REQUIRE, LAYER_TRY, LAYER_OFF };
 
-/* --- payloads --- */
+/* --- payloads; those of authentication are in common/msg_auth.h --- */
 
 /* Master to child, first on every channel: what to become. Answered by READY or FAILED. */
 struct msg_init {
@@ -424,100 +419,6 @@ struct msg_early {
 	struct addrport gateway;
 	uint32_t reason;
 	uint32_t detail; /* REASON_VERSION: the version octet; REASON_NO_METHOD: bitmask offered */
-};
-
-/* Worker to authd: user_len octets of user name, then password_len of password. Answered by exactly
- * one AUTH_RESULT, also after AUTH_ABORT. */
-struct msg_auth_password {
-	struct sid sid;
-	struct addrport client;
-	uint8_t user_len;     /* 1.. */
-	uint8_t password_len; /* 1.. */
-	uint8_t zero[2];
-};
-struct msg_auth_abort {
-	struct sid sid;
-};
-/* Authd to worker. Accepted: user_len octets of the canonical user, groups_len of packed groups. */
-struct msg_auth_result {
-	struct sid sid;
-	uint8_t accepted; /* 0 or 1; why not is the master's to know */
-	uint8_t method;
-	uint8_t user_len;
-	uint8_t level; /* enum level; above LEVEL_CLEAR, AUTH_KEYS came before */
-	uint32_t groups_len;
-};
-/* Authd to master, sent before the result goes to the worker. user_len octets: accepted, the
- * canonical user; else the name as claimed. */
-struct msg_verdict {
-	struct sid sid;
-	uint32_t spawn;  /* of the worker that asked */
-	uint8_t verdict; /* enum verdict_code */
-	uint8_t method;
-	uint8_t user_len;
-	uint8_t level;          /* enum level, of an accepted client */
-	struct addrport client; /* as the worker gave it */
-	uint32_t zero2;
-};
-
-/*
- * GSSAPI, RFC 1961. A token travels in pieces, in order: `at` octets of it came before, and `total`
- * is its length; a token of length zero is one empty piece.
- *
- * Worker to acceptor: AUTH_TOKEN pieces, each with at most TOKEN_PIECE_MAX octets behind it. The
- * first of a context begins an exchange, which ends with one AUTH_RESULT as those of passwords do,
- * also after AUTH_ABORT. Acceptor to worker: AUTH_REPLY pieces, for the client. Before an accepting
- * AUTH_RESULT come the AUTH_REPLY of the protection level and, above LEVEL_CLEAR, AUTH_KEYS.
- */
-enum token_kind {
-	TOKEN_CONTEXT = 1, /* section 3.4: mtyp 1 */
-	TOKEN_LEVEL = 2,   /* section 4.3: mtyp 2 */
-	TOKEN_PASSWORD = 3 /* initiator to worker alone: a whole message of RFC 1929 */
-};
-struct msg_auth_token {
-	struct sid sid;
-	uint32_t total;
-	uint32_t at;
-	struct addrport client; /* none in AUTH_REPLY */
-	uint8_t kind;           /* enum token_kind */
-	uint8_t zero[3];
-};
-struct msg_auth_keys {
-	struct sid sid;
-	uint32_t
-	    lifetime; /* s that the client's ticket still lasts; UINT32_MAX: no end of it counts */
-	uint32_t zero;
-	struct encap_params params; /* wiped by both sides once it is used */
-};
-
-/*
- * Worker to initiator: it is to authenticate this gateway to an upstream, whose name follows. The
- * initiator answers with AUTH_REPLY pieces, which are for the upstream; what the upstream says goes
- * to it as AUTH_TOKEN pieces. The exchange ends with exactly one UPSTREAM_RESULT, also after
- * AUTH_ABORT; above LEVEL_CLEAR, AUTH_KEYS come before it.
- */
-struct msg_upstream_begin {
-	struct sid sid;
-	uint8_t name_len;
-	uint8_t zero[7];
-};
-struct msg_upstream_result {
-	struct sid sid;
-	uint8_t verdict; /* enum verdict_code */
-	uint8_t level;   /* enum level, where accepted */
-	uint8_t zero[6];
-};
-
-/* Master to acceptor or initiator, with the open keytab (initiator: or the file with the password).
- * Answered by KEYTAB_ACK. */
-struct msg_keytab {
-	uint32_t index; /* acceptor: 0; initiator: of the upstream in the policy image */
-	uint32_t zero;
-};
-struct msg_keytab_ack {
-	uint32_t index;
-	uint32_t keys;  /* loaded; with an error those before stay */
-	char what[120]; /* the error, NUL-terminated; "" : loaded */
 };
 
 /* Worker to resolver. name_len octets of a normalised name follow. One ANSWER per family asked. */

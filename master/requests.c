@@ -147,6 +147,32 @@ verdict(struct gateway *g, struct child *authd, const struct msg *m)
 	return sessions_verdict(g->sessions, authd, w, m);
 }
 
+/* What a worker says of a session. */
+static bool
+of_session(struct sessions *s, struct child *c, struct msg *m)
+{
+	switch (m->type) {
+	case MSG_OPEN:
+		return sessions_open(s, c, m);
+	case MSG_ATTEMPT:
+		return sessions_attempt(s, c, m);
+	case MSG_CONNECTED:
+		return sessions_connected(s, c, m);
+	case MSG_CLOSE:
+		return sessions_close(s, c, m);
+	case MSG_LISTEN:
+		return sessions_listen(s, c, m);
+	case MSG_STRANGER:
+		return sessions_stranger(s, c, m);
+	case MSG_ASSOCIATE:
+		return sessions_associate(s, c, m);
+	case MSG_TARGET:
+		return sessions_target(s, c, m);
+	default: /* not asked about others */
+		return false;
+	}
+}
+
 bool
 requests_handle(struct gateway *g, struct child *c, struct msg *m)
 {
@@ -169,24 +195,17 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 		return verdict(g, c, m);
 	case MSG_EARLY:
 		return early(g, c, m->payload);
-	case MSG_OPEN:
-		return sessions_open(g->sessions, c, m);
-	case MSG_ATTEMPT:
-		return sessions_attempt(g->sessions, c, m);
-	case MSG_CONNECTED:
-		return sessions_connected(g->sessions, c, m);
 	case MSG_MARK:
 		return marks_make(g->conf, c, m->payload);
+	case MSG_OPEN:
+	case MSG_ATTEMPT:
+	case MSG_CONNECTED:
 	case MSG_CLOSE:
-		return sessions_close(g->sessions, c, m);
 	case MSG_LISTEN:
-		return sessions_listen(g->sessions, c, m);
 	case MSG_STRANGER:
-		return sessions_stranger(g->sessions, c, m);
 	case MSG_ASSOCIATE:
-		return sessions_associate(g->sessions, c, m);
 	case MSG_TARGET:
-		return sessions_target(g->sessions, c, m);
+		return of_session(g->sessions, c, m);
 	case MSG_INIT:
 	case MSG_POLICY:
 	case MSG_PEER:

@@ -5,7 +5,10 @@ from collections import namedtuple
 
 Clause = namedtuple("Clause", "rfc section text tests without")
 
-CLIENT = "asked of clients"
+FORM = "departed from: a principal of Kerberos's has a type, which that of no type leaves to a guess"
+LAST = "Kerberos with mutual authentication is complete on the server's token, and then has none"
+DELEGATION = "departed from: an upstream has no use for the user's tickets, and could use them all"
+ORDER = "departed from: the request and the replies go over TCP; datagrams are judged by a window whatever was asked"
 PEOPLE = "asked of people, not of programs"
 
 
@@ -28,6 +31,7 @@ def c1961(section, text, *tests, **why):
 
 GSSAPI, LEVELS, FAULTS, DATAGRAMS, MEMORY = (
     f"e2e/test_gssapi{name}.py: " for name in ("", "_levels", "_faults", "_udp", "_memory"))
+UPSTREAM = "e2e/test_upstream_gssapi.py: "  # as a client
 
 
 CLAUSES = [
@@ -107,17 +111,24 @@ CLAUSES = [
           "e2e/test_clauses.py: test_a_failed_status_ends_the_connection"),
     c1929("3", "not recommended where sniffing is possible", without=PEOPLE),
     c1961("3.1", "client and server should be locally authenticated first", without=PEOPLE),
-    c1961("3.1", "the client should import the server's name, in the default name space", without=CLIENT),
-    c1961("3.1", "the name should be treated as opaque; no assumptions about it", without=CLIENT),
-    c1961("3.2", "the client should then call gss_init_sec_context", without=CLIENT),
-    c1961("3.2", "the client must require mutual authentication, replay protection, delegation, sequence", without=CLIENT),
+    c1961("3.1", "the client should import the server's name, in the default name space", without=FORM),
+    c1961("3.1", "the name should be treated as opaque; no assumptions about it",
+          UPSTREAM + "test_a_service_that_is_none_and_a_user_who_may_not"),
+    c1961("3.2", "the client should then call gss_init_sec_context",
+          UPSTREAM + "test_connect_with_a_ticket", UPSTREAM + "test_a_keytab_of_the_gateways_own"),
+    c1961("3.2", "the client must require mutual authentication, replay protection, sequence",
+          UPSTREAM + "test_what_an_upstream_is_asked_for"),
+    c1961("3.2", "... and delegation", without=DELEGATION),
     c1961("3.2", "... and what it delegates is not kept", GSSAPI + "test_delegated_credentials_are_dropped"),
-    c1961("3.2", "the sequence flag should only be passed for TCP", without=CLIENT),
-    c1961("3.3", "the client must pass each token on, until it is complete", without=CLIENT),
-    c1961("3.3", "complete: the client should respond with any output token", without=CLIENT),
-    c1961("3.3", "... or should proceed to send the protected request", without=CLIENT),
-    c1961("3.4", "a token is up to 2^16 - 1 octets", FAULTS + "test_no_context", GSSAPI + "test_the_largest_token"),
-    c1961("3.5", "a client that failed must close its connection", without=CLIENT),
+    c1961("3.2", "the sequence flag should only be passed for TCP", without=ORDER),
+    c1961("3.3", "the client must pass each token on, until it is complete",
+          UPSTREAM + "test_connect_with_a_ticket", "test_upstream: test_gssapi"),
+    c1961("3.3", "complete: the client should respond with any output token", without=LAST),
+    c1961("3.3", "... or should proceed to send the protected request",
+          UPSTREAM + "test_what_an_upstream_is_asked_for", UPSTREAM + "test_the_answered_level_holds_towards_an_upstream"),
+    c1961("3.4", "a token is up to 2^16 - 1 octets", FAULTS + "test_no_context", GSSAPI + "test_the_largest_token",
+          UPSTREAM + "test_a_context_that_fails_ends_the_connection"),
+    c1961("3.5", "a client that failed must close its connection", UPSTREAM + "test_a_context_that_fails_ends_the_connection"),
     c1961("3.6", "the server must pass the token to gss_accept_sec_context",
           GSSAPI + "test_a_session", GSSAPI + "test_everything_octet_by_octet"),
     c1961("3.6", "CONTINUE_NEEDED: it should return the output token and take the next",
@@ -134,18 +145,24 @@ CLAUSES = [
     c1961("4.2", "the level must be 1, 2 or 3",
           LEVELS + "test_no_level", LEVELS + "test_clear_is_not_allowed_by_itself"),
     c1961("4.4", "the level is wrapped with conf_req FALSE",
-          LEVELS + "test_what_is_asked_is_answered", LEVELS + "test_nec_is_not_allowed_by_itself"),
-    c1961("4.4", "a client that does not accept the answer must close", without=CLIENT),
+          LEVELS + "test_what_is_asked_is_answered", LEVELS + "test_nec_is_not_allowed_by_itself",
+          UPSTREAM + "test_what_an_upstream_is_asked_for"),
+    c1961("4.4", "a client that does not accept the answer must close",
+          UPSTREAM + "test_an_answered_level_that_is_too_low_ends_the_connection"),
     c1961("4.4", "... and one that goes on at another level is closed",
           LEVELS + "test_a_client_that_does_not_go_on_at_the_answered_level_is_closed"),
     c1961("5", "gss_wrap and gss_unwrap shall be used",
-          GSSAPI + "test_encryption_types", GSSAPI + "test_64_mib_both_ways", GSSAPI + "test_the_smallest_tokens"),
+          GSSAPI + "test_encryption_types", GSSAPI + "test_64_mib_both_ways", GSSAPI + "test_the_smallest_tokens",
+          UPSTREAM + "test_the_answered_level_holds_towards_an_upstream"),
     c1961("5", "the default quality of protection shall be specified", GSSAPI + "test_encryption_types"),
     c1961("5", "level 1: conf_req MUST always be FALSE",
-          LEVELS + "test_tokens_of_another_protection_end_the_session", GSSAPI + "test_a_session"),
+          LEVELS + "test_tokens_of_another_protection_end_the_session", GSSAPI + "test_a_session",
+          UPSTREAM + "test_the_answered_level_holds_towards_an_upstream"),
     c1961("5", "level 2: conf_req MUST always be TRUE",
-          LEVELS + "test_tokens_of_another_protection_end_the_session", GSSAPI + "test_a_session"),
-    c1961("5", "level 3: a message's own, by local configuration", LEVELS + "test_selective_takes_either"),
+          LEVELS + "test_tokens_of_another_protection_end_the_session", GSSAPI + "test_a_session",
+          UPSTREAM + "test_the_answered_level_holds_towards_an_upstream"),
+    c1961("5", "level 3: a message's own, by local configuration", LEVELS + "test_selective_takes_either",
+          UPSTREAM + "test_the_answered_level_holds_towards_an_upstream"),
     c1961("5", "all encapsulated messages are prefixed by the framing",
           FAULTS + "test_framing", DATAGRAMS + "test_what_does_not_unwrap_is_dropped"),
     c1961("6", "no termination message; the context is deleted at the end",

@@ -170,21 +170,34 @@ auth_gssapi_reply(struct worker *w, const struct msg *m)
 
 /* --- the end --- */
 
+/* At LEVEL_CLEAR there are none, and nothing is protected. -1 with errno; EINVAL: not sound. */
+static int
+protect(struct session *s, const struct encap_params *p)
+{
+	static const struct encap_params none;
+
+	if (p->level == LEVEL_CLEAR && memcmp(p, &none, sizeof(none)) == 0)
+		return 0;
+	errno = EINVAL;
+	if (p->acceptor == 1)
+		s->protected[CLIENT] = protected_new(p);
+	return s->protected[CLIENT] != NULL ? 0 : -1;
+}
+
 /* False: they are not sound. Without memory the client is turned away. */
 static bool
 take_keys(struct session *s, const struct msg_auth_keys *k)
 {
 	struct handshake_gssapi *g = &s->hs->gssapi;
 
-	if (s->state != SESSION_AUTH_WAIT || g->kind != TOKEN_LEVEL || !g->answered || g->keys ||
-	    k->params.acceptor != 1)
+	if (s->state != SESSION_AUTH_WAIT || g->kind != TOKEN_LEVEL || !g->answered || g->keys)
 		return false;
-	s->protected[CLIENT] = protected_new(&k->params);
-	if (s->protected[CLIENT] == NULL && errno == EINVAL)
+	int result = protect(s, &k->params);
+	if (result == -1 && errno == EINVAL)
 		return false;
 	g->keys = true;
 	g->level = k->params.level;
-	if (s->protected[CLIENT] == NULL)
+	if (result == -1)
 		auth_denied(s, REASON_GENERAL);
 	else if (k->lifetime != UINT32_MAX)
 		session_ticket(s, k->lifetime);
@@ -213,6 +226,6 @@ auth_gssapi_may_end(const struct session *s, const struct msg_auth_result *r)
 
 	if (r->accepted == 0)
 		return !reply_cut(g);
-	return s->state == SESSION_AUTH_WAIT && g->kind == TOKEN_LEVEL && g->answered &&
+	return s->state == SESSION_AUTH_WAIT && g->kind == TOKEN_LEVEL && g->answered && g->keys &&
 	       r->level == g->level;
 }

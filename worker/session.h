@@ -74,7 +74,7 @@ struct handshake_gssapi {
 	bool context;                   /* a token of the context has been answered before */
 	bool answered;                  /* authd's answer to it was passed on whole */
 	bool keys;                      /* AUTH_KEYS has come, ... */
-	uint8_t level;                  /* ... for this level; LEVEL_CLEAR: it has not */
+	uint8_t level;                  /* ... for this level */
 };
 
 struct handshake {

@@ -123,6 +123,12 @@ def keys(w):
                 send=both[0], receive=both[1])
 
 
+def no_keys(k):
+    """Level 0: a ticket's end, and nothing else."""
+    return (k["enctype"], k["level"], k["acceptor"], k["subkey"]) == (0, 0, 0, 0) and not any(
+        any(d) if isinstance(d, bytes) else d for d in k["send"] + k["receive"])
+
+
 def accepted(a, w, slot=0):
     """(user, verdict's level, result's level) of one that is accepted; its result is the next message."""
     p = w.get("AUTH_RESULT")
@@ -141,7 +147,7 @@ def negotiate(a, w, client, asked, slot=0, **how):
     send(w, token(slot, LEVEL, client.wrap(bytes([asked]), False).message, **how))
     answer = client.unwrap(reply(w, slot, LEVEL))
     assert not answer.encrypted and len(answer.message) == 1
-    k = keys(w) if answer.message[0] else None
+    k = keys(w)
     user, level = accepted(a, w, slot)
     assert level == answer.message[0]
     return user, level, k
@@ -254,7 +260,9 @@ def test_the_rules_choose_the_level(realm, alice, start, rules, asked, level):
 def test_level_zero_where_it_is_allowed(realm, alice, start):
     a = start(options="allow clear")
     w = a.worker()
-    assert negotiate(a, w, realm.client(alice), 0) == (b"alice", 0, None)
+    user, level, k = negotiate(a, w, realm.client(alice), 0)
+    assert (user, level) == (b"alice", 0) and no_keys(k)
+    assert 80000 < k["lifetime"] <= 86400 + 600
     a.policy(image(a, CONF, "allow clear", 2), 2)
     assert negotiate(a, w, realm.client(alice), 0, slot=1)[1] == 2
 
@@ -317,7 +325,7 @@ def test_nec_with_level_zero_and_wrapped_beside_it(realm, alice, start):
     w = a.worker()
     establish(w, realm.client(alice))
     send(w, token(0, LEVEL, b"\0"))
-    assert reply(w, 0, LEVEL) == b"\0" and accepted(a, w) == (b"alice", 0)
+    assert reply(w, 0, LEVEL) == b"\0" and no_keys(keys(w)) and accepted(a, w) == (b"alice", 0)
     assert negotiate(a, w, realm.client(alice), 2, slot=1)[1] == 2
 
 

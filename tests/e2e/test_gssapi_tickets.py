@@ -160,14 +160,17 @@ def test_a_service_that_the_keytab_has_not(gateway, realm, alice):
     os.unlink(keytab)
 
 
+@pytest.mark.parametrize("level", [0, 2])
 @pytest.mark.parametrize("allowed", [False, True])
-def test_the_end_of_a_ticket_ends_the_session(gateway, realm, lenient, echo, allowed):
-    """And not with `allow expired`. Another session with a longer ticket goes on."""
-    g = gateway(configuration(realm, options="allow expired" if allowed else "", config=lenient))
+def test_the_end_of_a_ticket_ends_the_session(gateway, realm, lenient, echo, allowed, level):
+    """At level 0 too, and nowhere with `allow expired`. Another session with a longer ticket goes on."""
+    options = "allow { clear, expired }" if allowed else "allow clear"
+    g = gateway(configuration(realm, options=options, config=lenient))
     short = realm.kinit(lifetime="4s").fetch()
-    with Client(g.at, short, 2) as c, Client(g.at, realm.kinit().fetch(), 2) as long:
+    with Client(g.at, short, level) as c, Client(g.at, realm.kinit().fetch(), level) as long:
         ends = short.ends()
         for one in (c, long):
+            assert one.level == level
             assert one.connect(echo.host, echo.port)[0] == socks5.OK
         while time.time() < ends + SKEW + 2:
             try:

@@ -1,5 +1,6 @@
 """A gateway as the GSSAPI client of another (RFC 1961), with a KDC of its own: what curl and browsers cannot speak, the
 gateway on their machine does."""
+import contextlib
 import hashlib
 import os
 import shutil
@@ -9,13 +10,17 @@ import sys
 import tempfile
 import threading
 import time
+import types
 
+import gssapi
 import pytest
 
+import gss5
 import peers
 import sally
 import socks5
 from peers import wait_for
+from gss5 import CLEAR, CONFIDENTIALITY, CONTEXT, DATA, INTEGRITY, LEVEL, SELECTIVE, F, frame
 from socks5 import BIND, Client, open_session
 
 SO_RCVBUFFORCE = 33  # Linux; Python has no name for it
@@ -289,6 +294,117 @@ def test_the_initiator_dies_and_another_takes_its_place(gateway, realm, echo):
     c.close()
     wait_for(lambda: near.children("authd") and near.children("authd") != [pid])
     wait_for(lambda: open_session(near.at, "127.0.0.1", echo.port)[1][0] == 0)
+
+
+class Mit(peers.Server):
+    """An upstream on MIT's own GSSAPI. It answers the level that is asked for, or `level`; puts `token` in place of its
+    token of the context; echoes what comes after the request, and keeps what the gateway asked for and said."""
+
+    def __init__(self, keytab, level=None, token=None):
+        super().__init__()
+        self.keytab, self.level, self.token = keytab, level, token
+        self.flags, self.asked, self.messages, self.after = None, None, [], None
+
+    def read(self, s, n):
+        got = b""
+        while len(got) < n:
+            more = s.recv(n - len(got))
+            if not more:
+                raise EOFError(got)
+            got += more
+        return got
+
+    def frame(self, s, kind):
+        version, got = self.read(s, 2)
+        assert (version, got) == (1, kind)
+        return self.read(s, int.from_bytes(self.read(s, 2), "big"))
+
+    def talk(self, s, peer):
+        try:
+            self.serve(s)
+        except EOFError as e:
+            self.after = e.args[0]
+
+    def serve(self, s):
+        assert self.read(s, 3) == b"\5\1\1"
+        s.sendall(b"\5\1")
+        ctx = gssapi.SecurityContext(creds=gssapi.Credentials(usage="accept", store={"keytab": self.keytab}), usage="accept")
+        while not ctx.complete:
+            token = ctx.step(self.frame(s, CONTEXT)) or b""
+            s.sendall(frame(CONTEXT, token if self.token is None else self.token))
+        self.flags = ctx.actual_flags
+        got = ctx.unwrap(self.frame(s, LEVEL))
+        self.asked = (got.message, got.encrypted)
+        level = got.message[0] if self.level is None else self.level
+        s.sendall(frame(LEVEL, ctx.wrap(bytes([level]), False).message))
+        answers = b"\5\0\0\1\x7f\0\0\1\0\x09"
+        while True:
+            got = ctx.unwrap(self.frame(s, DATA))
+            self.messages.append(got)
+            s.sendall(frame(DATA, ctx.wrap(answers or got.message, level >= CONFIDENTIALITY).message))
+            answers = b""
+
+
+@pytest.fixture
+def mit(realm, monkeypatch):
+    """Makes an upstream of MIT's, with the realm's keytab."""
+    monkeypatch.setenv("KRB5_CONFIG", f"{realm.dir}/krb5.conf")
+    made = []
+
+    def make(**how):
+        made.append(Mit(f"{realm.dir}/keytab", **how))
+        made[-1].start()
+        return made[-1]
+    yield make
+    for m in made:
+        m.stop()
+
+
+def test_what_an_upstream_is_asked_for(gateway, realm, mit, monkeypatch):
+    """Section 3.2; without delegation, of which the control has that these tickets could do it."""
+    up = mit()
+    near = near_gateway(gateway, realm, up, BY_CACHE)
+    talk(near, 9)
+    for f in (F.mutual_authentication, F.replay_detection, F.out_of_sequence_detection, F.confidentiality, F.integrity):
+        assert up.flags & f
+    assert not up.flags & F.delegate_to_peer
+    assert up.asked == (bytes([CONFIDENTIALITY]), False)
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{near.dir}/cc")
+    mine = types.SimpleNamespace(env=contextlib.nullcontext)
+    with gss5.Client(("127.0.0.1", up.port), mine, service="socks@localhost", flags=gss5.FLAGS + [F.delegate_to_peer]):
+        assert up.flags & F.delegate_to_peer
+
+
+@pytest.mark.parametrize("how, answer, encrypted", [
+    ("protection integrity", INTEGRITY, False), ("protection integrity", CONFIDENTIALITY, True),
+    ("protection integrity", SELECTIVE, True), ("", CONFIDENTIALITY, True)])
+def test_the_answered_level_holds_towards_an_upstream(gateway, realm, mit, how, answer, encrypted):
+    """Sections 4.4 and 5, as MIT's gss_unwrap sees it."""
+    up = mit(level=answer)
+    near = near_gateway(gateway, realm, up, f"{how} {BY_CACHE}")
+    talk(near, 9)
+    assert up.asked == (bytes([INTEGRITY if how else CONFIDENTIALITY]), False)
+    assert up.messages[0].message[:3] == b"\5\1\0" and b"".join(m.message for m in up.messages[1:]) == SECRET
+    assert {m.encrypted for m in up.messages} == {encrypted}
+
+
+@pytest.mark.parametrize("how, answer", [
+    ("", CLEAR), ("", INTEGRITY), ("", SELECTIVE), ("", 4), ("protection integrity", CLEAR), ("protection integrity", 4)])
+def test_an_answered_level_that_is_too_low_ends_the_connection(gateway, realm, mit, how, answer):
+    """Section 4.4: nothing more is said, not even in a token."""
+    up = mit(level=answer)
+    near = near_gateway(gateway, realm, up, f"{how} {BY_CACHE}")
+    refused(near, b"upstream-auth-failed")
+    assert wait_for(lambda: up.after is not None) and (up.after, up.messages) == (b"", [])
+
+
+@pytest.mark.parametrize("token", [b"", b"no token", b"\x60" * 65535], ids=["none", "short", "the longest"])
+def test_a_context_that_fails_ends_the_connection(gateway, realm, mit, token):
+    """Section 3.5; none is no token of MIT's, of whom mutual authentication was required."""
+    up = mit(token=token)
+    near = near_gateway(gateway, realm, up, BY_CACHE)
+    refused(near, b"upstream-auth-failed")
+    assert wait_for(lambda: up.after is not None) and (up.after, up.asked) == (b"", None)
 
 
 @pytest.mark.skipif(sally.SANITIZE, reason="the sanitizers' build has another environment")

@@ -15,13 +15,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void
 evaluate(const struct image *img, const uint8_t *tail, size_t n)
 {
-	struct query q = { .method = METHOD_PASSWORD, .command = COMMAND_CONNECT, .port = 443 };
+	struct query q = { .command = COMMAND_CONNECT, .port = 443 };
 	uint32_t rule;
 
 	q.source.family = ADDR_V4;
 	q.target.family = tail[0] % 2 ? ADDR_V4 : ADDR_V6;
 	memcpy(q.source.b, tail, 4);
 	memcpy(q.target.b, tail, q.target.family == ADDR_V4 ? 4 : 16);
+	q.method = (enum method)(tail[1] % METHOD_COUNT);
+	q.level = (enum level)(tail[2] % LEVEL_COUNT);
 	q.user = q.groups = q.name = tail;
 	q.user_len = n < 5 ? n : 5;
 	q.groups_len = q.name_len = n;
@@ -33,6 +35,10 @@ evaluate(const struct image *img, const uint8_t *tail, size_t n)
 			abort();
 	}
 	rules_method(img, &q.source, UINT32_MAX);
+	rules_wants_confidentiality(img, &q.source, q.user, q.user_len, q.groups, q.groups_len);
+	image_has_mark(img, 7);
+	for (uint32_t i = 0; i <= img->upstreams.n && i < 8; i++)
+		image_upstream(img, i);
 	image_host(img, tail, n);
 	image_own(img, &q.target);
 	for (uint32_t i = 0; i <= img->tables.n && i < 64; i++) {

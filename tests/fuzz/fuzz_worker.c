@@ -79,8 +79,9 @@ answer_token(const struct msg_auth_token *t)
 	if (t->kind != TOKEN_LEVEL)
 		return;
 	owed = false;
-	if (r.level != LEVEL_CLEAR)
-		chan_send(&acceptor, MSG_AUTH_KEYS, &k, sizeof(k), -1);
+	if (r.level == LEVEL_CLEAR)
+		memset(&k.params, 0, sizeof(k.params));
+	chan_send(&acceptor, MSG_AUTH_KEYS, &k, sizeof(k), -1);
 	chan_send_tail(&acceptor, MSG_AUTH_RESULT, &r, sizeof(r), "u", 1, -1);
 }
 

@@ -72,6 +72,11 @@ def keys(slot, gen, level=1, enctype=18, acceptor=1, subkey=1, lifetime=3600, ze
                                                 subkey, 0) + direction * 2 + more)
 
 
+def keys_clear(slot, gen, lifetime=3600):
+    """Level 0: the ticket's end alone."""
+    return raw(NUMBER["AUTH_KEYS"], struct.pack(f"<{SID}II216x", slot, gen, lifetime, 0))
+
+
 def open_(p, slot=0, gen=1, method=GSSAPI, level=1, user=ALICE, client=CLIENT):
     return raw(NUMBER["OPEN"], struct.pack(f"<{SID}IBBBB{ADDRPORT}{ADDRPORT}{ADDRPORT}BBBB", slot, gen, p.version(), method,
                                            1, 1, len(user), *client, *GATEWAY, *TARGET, 0, 0, 5, level) + user)
@@ -134,7 +139,7 @@ class Exchange:
         """The rest of an exchange; the fields of AUTH_KEYS."""
         self.context().level(level)
         assert self.ctx.unwrap(self.reply(LEVEL)).message == bytes([level])
-        found = self.next("AUTH_KEYS")[0] if level else None
+        found = self.next("AUTH_KEYS")[0]
         fields, tail = self.next("AUTH_RESULT")
         assert fields[2:4] == (1, GSSAPI) and tail.startswith(ALICE)
         return found
@@ -414,8 +419,8 @@ class Asked:
     def accept(self, level=1, said=None):
         """The end of an exchange as an honest acceptor tells it."""
         self.p.send(verdict(self.p.peer_spawn("worker"), self.slot, self.gen, level=level, client=self.client()))
-        return self.reply(LEVEL, bytes([level])) + (keys(self.slot, self.gen, level) if level else b"") + result(
-            self.slot, self.gen, level=level)
+        return self.reply(LEVEL, bytes([level])) + (keys if level else keys_clear)(
+            self.slot, self.gen, **({"level": level} if level else {})) + result(self.slot, self.gen, level=level)
 
     def client(self):
         return addrport(*self.c.s.getsockname())
@@ -442,7 +447,11 @@ WORKER_CASES = [  # what, whether the level is there, the packets
     ("keys twice", True, lambda a: [a.reply(LEVEL, b"\1") + keys(a.slot, a.gen) * 2]),
     ("keys of another level", True, lambda a: [a.reply(LEVEL, b"\1") + keys(a.slot, a.gen, 2) + result(a.slot, a.gen)]),
     ("keys and level 0", True, lambda a: [a.reply(LEVEL, b"\0") + keys(a.slot, a.gen) + result(a.slot, a.gen, level=0)]),
-    ("keys of level 0", True, lambda a: [a.reply(LEVEL, b"\0") + keys(a.slot, a.gen, 0)]),
+    ("keys of level 0", True, lambda a: [a.reply(LEVEL, b"\0") + keys(a.slot, a.gen, 0) + result(a.slot, a.gen, level=0)]),
+    ("keys of level 0 and no acceptor", True, lambda a: [a.reply(LEVEL, b"\0") + keys(a.slot, a.gen, 0, 0, 0, 0)]),
+    ("level 0 without a ticket's end", True, lambda a: [a.reply(LEVEL, b"\0") + result(a.slot, a.gen, level=0)]),
+    ("a ticket's end twice", True, lambda a: [a.reply(LEVEL, b"\0") + keys_clear(a.slot, a.gen) * 2]),
+    ("a ticket's end and level 1", True, lambda a: [a.reply(LEVEL, b"\1") + keys_clear(a.slot, a.gen) + result(a.slot, a.gen)]),
     ("keys of level 4", True, lambda a: [a.reply(LEVEL, b"\4") + keys(a.slot, a.gen, 4)]),
     ("keys of an unknown enctype", True, lambda a: [a.reply(LEVEL, b"\1") + keys(a.slot, a.gen, enctype=23) + result(a.slot, a.gen)]),
     ("keys of an initiator", True, lambda a: [a.reply(LEVEL, b"\1") + keys(a.slot, a.gen, acceptor=0) + result(a.slot, a.gen)]),
@@ -506,7 +515,7 @@ def test_an_accept_that_the_master_never_had(stage, gateway, text, echo, alice):
     """The worker believes its acceptor and opens a session in good faith; the master does not."""
     g, (p,) = start(gateway, stage, text, {"acceptor": 1}, workers=1)
     a = Asked(g, p, alice).level_sent()
-    p.send(a.reply(LEVEL, b"\0") + result(a.slot, a.gen, level=0), a.worker)
+    p.send(a.reply(LEVEL, b"\0") + keys_clear(a.slot, a.gen) + result(a.slot, a.gen, level=0), a.worker)
     assert a.sees(LEVEL) == b"\0"
     a.c.raw_send(socks5.request(echo.host, echo.port))
     a.c.s.settimeout(10)

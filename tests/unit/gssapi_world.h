@@ -75,10 +75,10 @@ reply_piece(struct sid sid, uint8_t kind, uint32_t total, uint32_t at, const voi
 static inline void
 keys(struct sid sid, enum level level, uint32_t lifetime)
 {
-	struct msg_auth_keys k = {
-		.sid = sid, .lifetime = lifetime, .params = world_params(level, true)
-	};
+	struct msg_auth_keys k = { .sid = sid, .lifetime = lifetime };
 
+	if (level != LEVEL_CLEAR)
+		k.params = world_params(level, true);
 	chan_send(&W.authd, MSG_AUTH_KEYS, &k, sizeof(k), -1);
 }
 
@@ -136,8 +136,8 @@ gssapi_accepted_for(enum level level, uint32_t lifetime)
 	if (level != LEVEL_CLEAR) {
 		peer = token_new(&mine);
 		assert_non_null(peer);
-		keys(sid, level, lifetime);
 	}
+	keys(sid, level, lifetime);
 	result(sid, 1, level);
 	world_until(W.w->slots[sid.slot].state == SESSION_REQUEST);
 	return fd;

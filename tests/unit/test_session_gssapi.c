@@ -95,6 +95,26 @@ test_level_clear(void **state)
 	gssapi_end();
 }
 
+/* There too the session ends with the ticket. */
+static void
+test_ticket_clear(void **state)
+{
+	uint8_t in[16];
+	int fd, t;
+
+	(void)state;
+	gssapi_start(&world_default);
+	fd = gssapi_accepted_for(LEVEL_CLEAR, 1);
+	client_send(fd, in, request_v4(in, target_port()));
+	client_expect(fd, "\5\0", 2);
+	t = target_accept();
+	world_until(world_count(MSG_CLOSE) == 1);
+	assert_int_equal(((const struct msg_close *)world_last(MSG_CLOSE))->reason, REASON_TICKET);
+	close(fd);
+	close(t);
+	gssapi_end();
+}
+
 /* The longest token there is, both ways: the client does not read before all has been sent. */
 static void
 test_longest(void **state)
@@ -390,8 +410,16 @@ test_hostile_results(void **state)
 	sid = waiting(&fd);
 	keys(sid, LEVEL_INTEGRITY, UINT32_MAX);
 	expect_fault(fd);
-	/* A level without keys, keys without their level, and another level's. */
+	/* A level without keys, also where only the ticket's end is in them; keys without their
+	 * level, and another level's. */
 	fd = gssapi_answered(&sid);
+	result(sid, 1, LEVEL_INTEGRITY);
+	expect_fault(fd);
+	fd = gssapi_answered(&sid);
+	result(sid, 1, LEVEL_CLEAR);
+	expect_fault(fd);
+	fd = gssapi_answered(&sid);
+	keys(sid, LEVEL_CLEAR, UINT32_MAX);
 	result(sid, 1, LEVEL_INTEGRITY);
 	expect_fault(fd);
 	fd = gssapi_answered(&sid);
@@ -402,9 +430,30 @@ test_hostile_results(void **state)
 	keys(sid, LEVEL_CONFIDENTIALITY, UINT32_MAX);
 	result(sid, 1, LEVEL_INTEGRITY);
 	expect_fault(fd);
+	/* A level that is none. */
+	fd = gssapi_answered(&sid);
+	result(sid, 1, LEVEL_COUNT);
+	expect_fault(fd);
+	gssapi_end();
+	assert_int_equal(world_count(MSG_PEER_FAULT), faults);
+}
+
+static void
+test_hostile_keys(void **state)
+{
+	struct sid sid;
+	int fd;
+
+	(void)state;
+	faults = 0;
+	gssapi_start(&world_default);
 	/* Keys twice; of no enctype; for the wrong end of a context. */
 	fd = gssapi_answered(&sid);
 	keys(sid, LEVEL_INTEGRITY, UINT32_MAX);
+	keys(sid, LEVEL_INTEGRITY, UINT32_MAX);
+	expect_fault(fd);
+	fd = gssapi_answered(&sid);
+	keys(sid, LEVEL_CLEAR, UINT32_MAX);
 	keys(sid, LEVEL_INTEGRITY, UINT32_MAX);
 	expect_fault(fd);
 	fd = gssapi_answered(&sid);
@@ -416,10 +465,15 @@ test_hostile_results(void **state)
 	k = (struct msg_auth_keys){ .sid = sid, .params = world_params(LEVEL_INTEGRITY, false) };
 	chan_send(&W.authd, MSG_AUTH_KEYS, &k, sizeof(k), -1);
 	expect_fault(fd);
-	/* A level that is none. */
-	fd = gssapi_answered(&sid);
-	result(sid, 1, LEVEL_COUNT);
-	expect_fault(fd);
+	/* Of level 0, but with something in them, wherever it is. */
+	for (size_t at = 0; at < sizeof(k.params); at += 13) {
+		fd = gssapi_answered(&sid);
+		k = (struct msg_auth_keys){ .sid = sid, .lifetime = UINT32_MAX };
+		((uint8_t *)&k.params)[at] = 1;
+		chan_send(&W.authd, MSG_AUTH_KEYS, &k, sizeof(k), -1);
+		result(sid, 1, LEVEL_CLEAR);
+		expect_fault(fd);
+	}
 	/* With a descriptor, and cut short. */
 	int p[2];
 	fd = gssapi_answered(&sid);
@@ -448,6 +502,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_accepted),
 		cmocka_unit_test(test_level_clear),
+		cmocka_unit_test(test_ticket_clear),
 		cmocka_unit_test(test_longest),
 		cmocka_unit_test(test_denied),
 		cmocka_unit_test(test_malformed),
@@ -456,6 +511,7 @@ main(void)
 		cmocka_unit_test(test_lost_acceptor),
 		cmocka_unit_test(test_hostile_replies),
 		cmocka_unit_test(test_hostile_results),
+		cmocka_unit_test(test_hostile_keys),
 	};
 
 	if (token_init() == -1)
