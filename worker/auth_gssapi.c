@@ -19,7 +19,14 @@ _Static_assert((int)TOKEN_CONTEXT == GSS_CONTEXT && (int)TOKEN_LEVEL == GSS_LEVE
 
 /* --- from the client --- */
 
-/* A header that is none of these two, or an abort, is the end. */
+/* May it come now? The level is agreed in a context. */
+static bool
+may_begin(const struct session *s, uint8_t type)
+{
+	return type == GSS_CONTEXT || (type == GSS_LEVEL && s->hs->gssapi.context);
+}
+
+/* Any other header, or an abort, is the end. */
 static enum step
 begin(struct session *s)
 {
@@ -29,13 +36,15 @@ begin(struct session *s)
 
 	if (n == SOCKS_MORE)
 		return STEP_MORE;
-	if (n == SOCKS_BAD || (h.type != GSS_CONTEXT && h.type != GSS_LEVEL)) {
+	if (n == SOCKS_BAD || !may_begin(s, h.type)) {
 		bool gives_up = n != SOCKS_BAD && h.type == GSS_ABORT;
 		auth_denied(s, gives_up ? REASON_CLIENT_CLOSED : REASON_PROTOCOL);
 		return STEP_OVER;
 	}
 	handshake_take(s, (size_t)n);
-	hs->gssapi = (struct handshake_gssapi){ .total = h.len, .kind = h.type, .inside = true };
+	hs->gssapi = (struct handshake_gssapi){
+		.total = h.len, .kind = h.type, .inside = true, .context = hs->gssapi.context
+	};
 	return STEP_AGAIN;
 }
 
@@ -132,6 +141,7 @@ take_reply(struct session *s, const struct msg_auth_token *r, const uint8_t *dat
 	g->answered = g->reply_at == g->reply_total;
 	if (!pass_piece(s, r, data, len) || !g->answered || g->kind == TOKEN_LEVEL)
 		return;
+	g->context = true;
 	session_set_state(s, SESSION_AUTH);
 	handshake_run(s);
 }

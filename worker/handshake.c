@@ -144,8 +144,9 @@ take_clear(struct session *s, const struct clear *c)
 			hs->behind = more;
 	}
 	protected_release(s->protected[CLIENT]);
+	/* Where all is encapsulated, no octet goes out in clear: not even an abort. */
 	if (why != REASON_NONE)
-		auth_denied(s, why);
+		session_turn_away(s, why, 0, NULL, 0);
 	return why == REASON_NONE;
 }
 

@@ -70,6 +70,7 @@ struct handshake_gssapi {
 	uint32_t reply_total, reply_at; /* of authd's; at: the client was sent so many */
 	uint8_t kind;                   /* enum token_kind of the last message */
 	bool inside;                    /* its header has been read, its token not all */
+	bool context;                   /* a token of the context has been answered before */
 	bool answered;                  /* authd's answer to it was passed on whole */
 	bool keys;                      /* AUTH_KEYS has come, ... */
 	uint8_t level;                  /* ... for this level; LEVEL_CLEAR: it has not */

@@ -27,19 +27,24 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static unsigned answered;
+static struct chan acceptor;
+static bool begun, owed; /* the exchange of GSSAPI: there is one; its end has not been told */
 
 static void
 start(void)
 {
 	struct world_policy p = world_default;
 
-	p.methods = METHOD_BIT(METHOD_NONE) | METHOD_BIT(METHOD_PASSWORD);
+	p.methods =
+	    METHOD_BIT(METHOD_NONE) | METHOD_BIT(METHOD_PASSWORD) | METHOD_BIT(METHOD_GSSAPI);
 	p.socks4 = true;
+	check(token_init() == 0);
 	world_start(&p);
 	p.version = 2;
 	p.only_port = target_port();
 	world_policy(&p);
 	world_peer(&W.authd, ROLE_PASSWORD, 2);
+	world_peer(&acceptor, ROLE_ACCEPTOR, 4);
 	world_peer(&W.resolver, ROLE_RESOLVER, 3);
 	world_run(5);
 }
@@ -53,6 +58,49 @@ answer_auth(const struct msg_auth_password *a, bool yes)
 		.user_len = yes ? a->user_len : 0 };
 
 	chan_send_tail(&W.authd, MSG_AUTH_RESULT, &r, sizeof(r), a + 1, r.user_len, -1);
+}
+
+/* The last piece of a token: an empty answer, and after that of a level, keys and the end. */
+static void
+answer_token(const struct msg_auth_token *t)
+{
+	struct msg_auth_token a = { .sid = t->sid, .kind = t->kind };
+	struct msg_auth_keys k = { .sid = t->sid,
+		.lifetime = UINT32_MAX,
+		.params = {
+		    .enctype = ENCTYPE_AES128_SHA1, .level = LEVEL_INTEGRITY, .acceptor = 1 } };
+	struct msg_auth_result r = { .sid = t->sid,
+		.accepted = 1,
+		.method = METHOD_GSSAPI,
+		.level = t->total % 2 == 0 ? LEVEL_INTEGRITY : LEVEL_CLEAR,
+		.user_len = 1 };
+
+	chan_send(&acceptor, MSG_AUTH_REPLY, &a, sizeof(a), -1);
+	if (t->kind != TOKEN_LEVEL)
+		return;
+	owed = false;
+	if (r.level != LEVEL_CLEAR)
+		chan_send(&acceptor, MSG_AUTH_KEYS, &k, sizeof(k), -1);
+	chan_send_tail(&acceptor, MSG_AUTH_RESULT, &r, sizeof(r), "u", 1, -1);
+}
+
+/* A piece of a token, or the client has gone: each exchange has exactly one end. */
+static void
+answer_gssapi(const struct seen *s, bool yes)
+{
+	const struct msg_auth_token *t = (const void *)s->payload;
+	struct msg_auth_result r = { .sid = t->sid };
+
+	if (s->type == MSG_AUTH_TOKEN && !begun)
+		begun = owed = true;
+	if (!owed)
+		return;
+	if (s->type == MSG_AUTH_ABORT || !yes) {
+		owed = false;
+		chan_send(&acceptor, MSG_AUTH_RESULT, &r, sizeof(r), -1);
+	} else if (t->at + s->len - sizeof(*t) == t->total) {
+		answer_token(t);
+	}
 }
 
 static void
@@ -81,6 +129,8 @@ answer_all(bool yes)
 		const struct seen *s = &W.seen[answered];
 		if (s->type == MSG_AUTH_PASSWORD)
 			answer_auth((const void *)s->payload, yes);
+		else if (s->type == MSG_AUTH_TOKEN || s->type == MSG_AUTH_ABORT)
+			answer_gssapi(s, yes);
 		else if (s->type == MSG_LOOKUP)
 			answer_name((const void *)s->payload, yes);
 	}
@@ -121,6 +171,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size > 400)
 		return 0;
 	W.nseen = answered = 0;
+	begun = owed = false;
 	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
 	check(session_new(W.w, pair[0], &a, &a) != NULL);
 	play(pair[1], data, size);

@@ -128,7 +128,6 @@ test_request_faults(void **state)
 	gssapi_start(&world_default);
 	fd = gssapi_accepted(LEVEL_CONFIDENTIALITY);
 	client_send(fd, request, len);
-	client_expect(fd, "\1\xff", 2);
 	client_expect_end(fd);
 	close(fd);
 	assert_int_equal(
@@ -137,7 +136,7 @@ test_request_faults(void **state)
 	n = sealed(in, request, len);
 	in[n - 1] ^= 1;
 	client_send(fd, in, n);
-	client_expect(fd, "\1\xff", 2);
+	client_expect_end(fd);
 	close(fd);
 	assert_int_equal(
 	    ((const struct msg_early *)world_last(MSG_EARLY))->reason, REASON_ENCAP_CHECK);

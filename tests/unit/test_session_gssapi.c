@@ -177,11 +177,12 @@ test_malformed(void **state)
 		size_t len;
 		enum reason why;
 	} tries[] = { { "\5\1\0", 3, REASON_PROTOCOL }, { "\1\3\0\0", 4, REASON_PROTOCOL },
-		{ "\1\4", 2, REASON_PROTOCOL }, { "\1\xff", 2, REASON_CLIENT_CLOSED } };
+		{ "\1\4", 2, REASON_PROTOCOL }, { "\1\2\0\1L", 5, REASON_PROTOCOL },
+		{ "\1\xff", 2, REASON_CLIENT_CLOSED } };
 
 	(void)state;
 	gssapi_start(&world_default);
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 5; i++) {
 		int fd = gssapi_greeted();
 		client_send(fd, tries[i].in, tries[i].len);
 		expect_abort(fd);
