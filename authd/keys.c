@@ -1,237 +1,161 @@
 /*
- * Derivation of a session's keys: RFC 3961 section 5.1 for the enctypes of RFC 3962, RFC 8009
- * section 3 for its own. Owns the process's contexts of libcrypto, which are made before the
- * sandbox since to fetch an algorithm may open files; keys are wiped from them after each use.
+ * Key derivation by libcrypto: RFC 3961's DK (KRB5KDF there) and RFC 8009's counter mode (KBKDF);
+ * six keys cost 8 to 14 us. Owns nothing but what keys_init has looked up; trusts the exported
+ * context, which is this process's own.
  */
 #include "authd/keys.h"
 
 #include <errno.h>
 #include <openssl/core_names.h>
-#include <openssl/evp.h>
+#include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <stdbool.h>
 #include <string.h>
 
-#define AES_BLOCK    16
-#define DIGEST_MAX   64
-#define CONSTANT_MAX 64
-#define PROTOCOL_CFX 1 /* of the exported context: RFC 4121 */
-
-/* RFC 4121 section 2: the usage of sealing, by who sends; and the last octet of RFC 3961
- * section 5.3. */
+/* RFC 4121 section 2: Wrap tokens, also those without confidentiality, use the seal usages. */
 #define USAGE_ACCEPTOR_SEAL  22
 #define USAGE_INITIATOR_SEAL 24
-#define OCTET_KC             0x99
-#define OCTET_KE             0xaa
-#define OCTET_KI             0x55
 
-static const struct profile {
-	size_t key_len, k_len; /* octets of the key and Ke; of Kc and Ki */
-	char digest[7];        /* of RFC 8009's derivation; none: RFC 3961's */
-} profiles[] = {
-	[ENCTYPE_AES128_SHA1 - ENCTYPE_AES128_SHA1] = { 16, 16, "" },
-	[ENCTYPE_AES256_SHA1 - ENCTYPE_AES128_SHA1] = { 32, 32, "" },
-	[ENCTYPE_AES128_SHA256 - ENCTYPE_AES128_SHA1] = { 16, 16, "SHA256" },
-	[ENCTYPE_AES256_SHA384 - ENCTYPE_AES128_SHA1] = { 32, 24, "SHA384" },
+#define USAGE_CONSTANT 5 /* octets: the usage in network order, and a well-known one: */
+#define FOR_CHECKSUM   0x99
+#define FOR_ENCRYPTION 0xaa
+#define FOR_INTEGRITY  0x55
+
+/* The enctypes that there are, and the lengths of their keys in octets. */
+static const struct enctype {
+	uint32_t number;
+	const char *cipher; /* for RFC 3961's DK; */
+	const char *digest; /* or for RFC 8009's KDF */
+	size_t base, ke, other;
+} enctypes[] = {
+	{ ENCTYPE_AES128_SHA1, "AES-128-CBC", NULL, 16, 16, 16 },
+	{ ENCTYPE_AES256_SHA1, "AES-256-CBC", NULL, 32, 32, 32 },
+	{ ENCTYPE_AES128_SHA256, NULL, "SHA256", 16, 16, 16 },
+	{ ENCTYPE_AES256_SHA384, NULL, "SHA384", 32, 32, 24 },
 };
 
-static EVP_CIPHER_CTX *aes128, *aes256;
-static EVP_MAC_CTX *hmac;
-
-static const struct profile *
-profile_of(uint32_t enctype)
-{
-	if (enctype < ENCTYPE_AES128_SHA1 || enctype > ENCTYPE_AES256_SHA384)
-		return NULL;
-	return &profiles[enctype - ENCTYPE_AES128_SHA1];
-}
-
-static EVP_CIPHER_CTX *
-cipher_new(const char *name)
-{
-	EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, name, NULL);
-	EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
-
-	if (cipher == NULL || c == NULL || EVP_EncryptInit_ex2(c, cipher, NULL, NULL, NULL) != 1 ||
-	    EVP_CIPHER_CTX_set_padding(c, 0) != 1) {
-		EVP_CIPHER_CTX_free(c);
-		c = NULL;
-	}
-	EVP_CIPHER_free(cipher);
-	return c;
-}
-
-static bool
-hmac_begin(const char digest[static 7], const uint8_t *key, size_t len)
-{
-	char name[sizeof(profiles[0].digest)];
-	OSSL_PARAM params[2];
-
-	memcpy(name, digest, sizeof(name));
-	params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0);
-	params[1] = OSSL_PARAM_construct_end();
-	return EVP_MAC_init(hmac, key, len, params) == 1;
-}
-
-/* No key stays behind; and, at the start, every algorithm is found. */
-static bool
-forget(void)
-{
-	static const uint8_t zeros[ENCAP_KEY_MAX];
-
-	return EVP_EncryptInit_ex2(aes128, NULL, zeros, NULL, NULL) == 1 &&
-	       EVP_EncryptInit_ex2(aes256, NULL, zeros, NULL, NULL) == 1 &&
-	       hmac_begin("SHA384", zeros, sizeof(zeros)) &&
-	       hmac_begin("SHA256", zeros, sizeof(zeros));
-}
+static struct {
+	EVP_KDF *dk, *counter;
+} here;
 
 int
 keys_init(void)
 {
-	EVP_MAC *mac;
+	uint8_t key[ENCAP_KEY_MAX] = { 0 };
 
-	if (hmac == NULL && (mac = EVP_MAC_fetch(NULL, "HMAC", NULL)) != NULL) {
-		hmac = EVP_MAC_CTX_new(mac);
-		EVP_MAC_free(mac);
+	if (here.dk == NULL)
+		here.dk = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_KRB5KDF, NULL);
+	if (here.counter == NULL)
+		here.counter = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_KBKDF, NULL);
+	/* One derivation of each looks up its cipher or digest, too. */
+	for (size_t i = 0; i < sizeof(enctypes) / sizeof(enctypes[0]); i++) {
+		uint8_t out[ENCAP_KEY_MAX];
+
+		if (keys_derive_one(enctypes[i].number, key, key, 1, out, enctypes[i].ke) == -1)
+			return -1;
 	}
-	if (aes128 == NULL)
-		aes128 = cipher_new("AES-128-ECB");
-	if (aes256 == NULL)
-		aes256 = cipher_new("AES-256-ECB");
-	return hmac != NULL && aes128 != NULL && aes256 != NULL && forget() ? 0 : -1;
+	return 0;
 }
 
-/* The copies of the input, each rotated 13 bits more to the right than the one before, until their
- * length is a multiple of both; cut into pieces of the output's length, which are added with the
- * carry going round. From the last octet to the first. */
-void
-keys_fold(const uint8_t *in, size_t len, uint8_t *out, size_t out_len)
+static const struct enctype *
+enctype_of(uint32_t number)
 {
-	size_t a = len, b = out_len, all, bits = 8 * len;
-	unsigned carry = 0;
-
-	while (b != 0) {
-		size_t rest = a % b;
-
-		a = b;
-		b = rest;
-	}
-	all = len / a * out_len;
-	memset(out, 0, out_len);
-	for (size_t i = all; i-- > 0;) {
-		/* This octet's first bit, in the input before it was rotated. */
-		size_t turned = 13 * (i / len) % bits;
-		size_t bit = (8 * (i % len) + bits - turned) % bits;
-		unsigned two = (unsigned)in[bit / 8] << 8 | in[(bit / 8 + 1) % len];
-
-		carry += (two >> (8 - bit % 8) & 0xff) + out[i % out_len];
-		out[i % out_len] = (uint8_t)carry;
-		carry >>= 8;
-	}
-	for (size_t i = out_len; carry != 0; i = i > 1 ? i - 1 : out_len) {
-		carry += out[i - 1];
-		out[i - 1] = (uint8_t)carry;
-		carry >>= 8;
-	}
+	for (size_t i = 0; i < sizeof(enctypes) / sizeof(enctypes[0]); i++)
+		if (enctypes[i].number == number)
+			return &enctypes[i];
+	return NULL;
 }
 
-/* DR: the constant folded to a block, enciphered again and again. AES needs no random-to-key. */
-static bool
-derive_3961(size_t key_len, const uint8_t *key, const uint8_t *constant, size_t len, uint8_t *out,
-    size_t out_len)
+/* libcrypto's parameters are not const, and it does not change them. */
+static OSSL_PARAM
+octets(const char *name, const uint8_t *p, size_t len)
 {
-	EVP_CIPHER_CTX *c = key_len == 16 ? aes128 : aes256;
-	uint8_t block[AES_BLOCK];
-	bool ok = EVP_EncryptInit_ex2(c, NULL, key, NULL, NULL) == 1;
-	int n;
-
-	keys_fold(constant, len, block, sizeof(block));
-	for (size_t at = 0; ok && at < out_len; at += AES_BLOCK) {
-		ok = EVP_EncryptUpdate(c, block, &n, block, AES_BLOCK) == 1 && n == AES_BLOCK;
-		memcpy(out + at, block, out_len - at < AES_BLOCK ? out_len - at : AES_BLOCK);
-	}
-	explicit_bzero(block, sizeof(block));
-	return ok;
+	return OSSL_PARAM_construct_octet_string(name, (void *)(uintptr_t)p, len);
 }
 
-/* HMAC(key, 00000001 | label | 00 | bits): one round is enough for every length that is asked. */
-static bool
-derive_8009(const struct profile *f, const uint8_t *key, const uint8_t *label, size_t len,
-    uint8_t *out, size_t out_len)
+static OSSL_PARAM
+text(const char *name, const char *s)
 {
-	static const uint8_t counter[] = { 0, 0, 0, 1 };
-	uint8_t digest[DIGEST_MAX];
-	const uint8_t bits[] = { 0, 0, 0, (uint8_t)(8 * out_len >> 8), (uint8_t)(8 * out_len) };
-	size_t n = 0;
-	bool ok = hmac_begin(f->digest, key, f->key_len) &&
-		  EVP_MAC_update(hmac, counter, sizeof(counter)) == 1 &&
-		  EVP_MAC_update(hmac, label, len) == 1 &&
-		  EVP_MAC_update(hmac, bits, sizeof(bits)) == 1 &&
-		  EVP_MAC_final(hmac, digest, &n, sizeof(digest)) == 1 && n >= out_len;
-
-	if (ok)
-		memcpy(out, digest, out_len);
-	explicit_bzero(digest, sizeof(digest));
-	return ok;
+	return OSSL_PARAM_construct_utf8_string(name, (char *)(uintptr_t)s, 0);
 }
 
 int
 keys_derive_one(uint32_t enctype, const uint8_t *key, const uint8_t *constant, size_t len,
     uint8_t *out, size_t out_len)
 {
-	const struct profile *f = profile_of(enctype);
+	const struct enctype *e = enctype_of(enctype);
+	OSSL_PARAM params[6], *p = params;
 
-	if (f == NULL || out_len > ENCAP_KEY_MAX)
+	if (e == NULL || out_len == 0 || out_len > ENCAP_KEY_MAX)
 		return -1;
-	if (f->digest[0] != '\0')
-		return derive_8009(f, key, constant, len, out, out_len) ? 0 : -1;
-	return derive_3961(f->key_len, key, constant, len, out, out_len) ? 0 : -1;
+	*p++ = octets(OSSL_KDF_PARAM_KEY, key, e->base);
+	if (e->cipher != NULL) {
+		*p++ = text(OSSL_KDF_PARAM_CIPHER, e->cipher);
+		*p++ = octets(OSSL_KDF_PARAM_CONSTANT, constant, len);
+	} else {
+		/* RFC 8009 section 3: 00000001 | label | 00 | length in bits. */
+		*p++ = text(OSSL_KDF_PARAM_MAC, "HMAC");
+		*p++ = text(OSSL_KDF_PARAM_MODE, "counter");
+		*p++ = text(OSSL_KDF_PARAM_DIGEST, e->digest);
+		*p++ = octets(OSSL_KDF_PARAM_SALT, constant, len);
+	}
+	*p = OSSL_PARAM_construct_end();
+	EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(e->cipher != NULL ? here.dk : here.counter);
+	int result = ctx != NULL && EVP_KDF_derive(ctx, out, out_len, params) == 1 ? 0 : -1;
+	EVP_KDF_CTX_free(ctx); /* wipes its copy of the key */
+	return result;
 }
 
+/* The three keys of one direction, from the context's base key. */
 static int
-derive_for(uint32_t enctype, const uint8_t *key, uint8_t usage, struct encap_direction *d)
+derive_direction(
+    const struct enctype *e, const uint8_t *base, uint8_t usage, struct encap_direction *d)
 {
-	const struct profile *f = profile_of(enctype);
-	uint8_t constant[] = { 0, 0, 0, usage, OCTET_KE };
+	uint8_t constant[USAGE_CONSTANT] = { 0, 0, 0, usage, 0 };
+	const struct {
+		uint8_t octet;
+		uint8_t *out;
+		size_t len;
+	} keys[] = {
+		{ FOR_ENCRYPTION, d->ke, e->ke },
+		{ FOR_INTEGRITY, d->ki, e->other },
+		{ FOR_CHECKSUM, d->kc, e->other },
+	};
 
-	if (keys_derive_one(enctype, key, constant, sizeof(constant), d->ke, f->key_len) == -1)
-		return -1;
-	constant[4] = OCTET_KI;
-	if (keys_derive_one(enctype, key, constant, sizeof(constant), d->ki, f->k_len) == -1)
-		return -1;
-	constant[4] = OCTET_KC;
-	return keys_derive_one(enctype, key, constant, sizeof(constant), d->kc, f->k_len);
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		constant[USAGE_CONSTANT - 1] = keys[i].octet;
+		if (keys_derive_one(e->number, base, constant, sizeof(constant), keys[i].out,
+			keys[i].len) == -1)
+			return -1;
+	}
+	return 0;
 }
 
 int
 keys_derive(
     const gss_krb5_lucid_context_v1_t *lucid, unsigned tokens_received, struct encap_params *out)
 {
-	const gss_krb5_cfx_keydata_t *kd = &lucid->cfx_kd;
-	const gss_krb5_lucid_key_t *key =
-	    kd->have_acceptor_subkey ? &kd->acceptor_subkey : &kd->ctx_key;
-	const struct profile *f;
-	bool initiate = lucid->initiate != 0, ok;
+	const gss_krb5_cfx_keydata_t *cfx = &lucid->cfx_kd;
+	const gss_krb5_lucid_key_t *k =
+	    cfx->have_acceptor_subkey ? &cfx->acceptor_subkey : &cfx->ctx_key;
+	const struct enctype *e = enctype_of(k->type);
+	bool acceptor = lucid->initiate == 0;
 
 	memset(out, 0, sizeof(*out));
-	if (lucid->version != 1 || lucid->protocol != PROTOCOL_CFX ||
-	    (f = profile_of(key->type)) == NULL || key->length != f->key_len) {
-		errno = ENOTSUP;
+	errno = ENOTSUP;
+	if (lucid->version != 1 || lucid->protocol != 1 || e == NULL || k->length != e->base)
 		return -1;
-	}
-	out->enctype = key->type;
-	out->acceptor = !initiate;
-	out->subkey = kd->have_acceptor_subkey != 0;
+	out->enctype = e->number;
+	out->acceptor = acceptor;
+	out->subkey = cfx->have_acceptor_subkey != 0;
 	out->send.seq = lucid->send_seq;
 	out->receive.seq = lucid->recv_seq + tokens_received;
-	ok = derive_for(key->type, key->data, initiate ? USAGE_INITIATOR_SEAL : USAGE_ACCEPTOR_SEAL,
-		 &out->send) == 0 &&
-	     derive_for(key->type, key->data, initiate ? USAGE_ACCEPTOR_SEAL : USAGE_INITIATOR_SEAL,
-		 &out->receive) == 0;
-	if (!forget() || !ok) {
-		explicit_bzero(out, sizeof(*out));
-		errno = EIO;
-		return -1;
-	}
-	return 0;
+	if (derive_direction(e, k->data, acceptor ? USAGE_ACCEPTOR_SEAL : USAGE_INITIATOR_SEAL,
+		&out->send) == 0 &&
+	    derive_direction(e, k->data, acceptor ? USAGE_INITIATOR_SEAL : USAGE_ACCEPTOR_SEAL,
+		&out->receive) == 0)
+		return 0;
+	explicit_bzero(out, sizeof(*out));
+	errno = EIO;
+	return -1;
 }

@@ -21,12 +21,8 @@ int keys_init(void);
 int keys_derive(
     const gss_krb5_lucid_context_v1_t *lucid, unsigned tokens_received, struct encap_params *out);
 
-/* --- the parts, for their test vectors --- */
-
-/* RFC 3961 section 5.1: n-fold. */
-void keys_fold(const uint8_t *in, size_t len, uint8_t *out, size_t out_len);
-/* The key that an enctype derives for a constant (RFC 3961's DK) or label (RFC 8009's KDF): out_len
- * octets, at most as long as the enctype's HMAC, or its key, is. 0, or -1. */
+/* One key, for its test vectors: what an enctype derives for a constant (RFC 3961's DK) or label
+ * (RFC 8009's KDF); out_len octets, at most ENCAP_KEY_MAX. 0, or -1: no such enctype or length. */
 int keys_derive_one(uint32_t enctype, const uint8_t *key, const uint8_t *constant, size_t len,
     uint8_t *out, size_t out_len);
 

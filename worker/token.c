@@ -93,6 +93,13 @@ token_datagrams(struct token_context *t)
 	memset(t->seen, 0xff, sizeof(t->seen));
 }
 
+/* Not below the one that is awaited, as numbers go round. */
+static bool
+seq_ahead(const struct token_context *t, uint64_t seq)
+{
+	return (int64_t)(seq - t->p.receive.seq) >= 0;
+}
+
 static bool
 seq_fresh(const struct token_context *t, uint64_t seq)
 {
@@ -101,7 +108,7 @@ seq_fresh(const struct token_context *t, uint64_t seq)
 
 	if (!t->datagrams)
 		return behind == 0;
-	if (behind == 0 || behind > UINT64_MAX / 2)
+	if (seq_ahead(t, seq))
 		return true;
 	bit = window_bit(seq, &word);
 	return behind <= TOKEN_WINDOW && (t->seen[word] & bit) == 0;
@@ -110,19 +117,19 @@ seq_fresh(const struct token_context *t, uint64_t seq)
 static void
 seq_take(struct token_context *t, uint64_t seq)
 {
-	uint64_t ahead = seq - t->p.receive.seq, bit;
+	uint64_t bit;
 	size_t word;
 
 	if (!t->datagrams) {
 		t->p.receive.seq++;
 		return;
 	}
-	if (ahead >= TOKEN_WINDOW && ahead <= UINT64_MAX / 2) {
+	if (seq_ahead(t, seq) && seq - t->p.receive.seq >= TOKEN_WINDOW) {
 		memset(t->seen, 0, sizeof(t->seen));
 		t->p.receive.seq = seq + 1;
 	}
 	/* Those that this one passes may still come. */
-	for (; (int64_t)(seq - t->p.receive.seq) >= 0; t->p.receive.seq++) {
+	for (; seq_ahead(t, seq); t->p.receive.seq++) {
 		bit = window_bit(t->p.receive.seq, &word);
 		t->seen[word] &= ~bit;
 	}

@@ -22,9 +22,6 @@
 #include "authd/keys.h"
 #include "worker/token.h"
 
-#define FIRST ENCTYPE_AES128_SHA1
-#define LAST  ENCTYPE_AES256_SHA384
-
 static char realm_dir[] = "/tmp/sallyport-test-realm.XXXXXX";
 
 static inline int
