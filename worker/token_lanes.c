@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK_MAX 128 /* octets of a hash's block */
-#define STATE_MAX 64  /* octets of a hash's state */
-#define ROUND_KEYS 15 /* of AES-256 */
-#define ALIGNED    64 /* octets */
+#define BLOCK_MAX  128 /* octets of a hash's block */
+#define STATE_MAX  64  /* octets of a hash's state */
+#define ROUND_KEYS 15  /* of AES-256 */
+#define ALIGNED    64  /* octets */
 
 static IMB_MGR *manager; /* NULL: no lanes */
 static bool used;        /* since lanes_forget */
@@ -104,8 +104,8 @@ all_done(const IMB_JOB *jobs, unsigned n)
 }
 
 bool
-lanes_hmac(enum sha sha, const uint8_t *key, size_t key_len, const struct lane *lane,
-    unsigned n, size_t mac_len)
+lanes_hmac(enum sha sha, const uint8_t *key, size_t key_len, const struct lane *lane, unsigned n,
+    size_t mac_len)
 {
 	uint8_t inner[STATE_MAX] __attribute__((aligned(16)));
 	uint8_t outer[STATE_MAX] __attribute__((aligned(16)));
@@ -153,9 +153,8 @@ lanes_encipher(const uint8_t *key, size_t key_len, const struct lane *lane, unsi
 		jobs[i].iv_len_in_bytes = sizeof(zeros);
 	}
 	used = true;
-	ok = IMB_SUBMIT_CIPHER_BURST(
-		 manager, jobs, n, IMB_CIPHER_CBC, IMB_DIR_ENCRYPT, (IMB_KEY_SIZE_BYTES)key_len) ==
-		 n &&
+	ok = IMB_SUBMIT_CIPHER_BURST(manager, jobs, n, IMB_CIPHER_CBC, IMB_DIR_ENCRYPT,
+		 (IMB_KEY_SIZE_BYTES)key_len) == n &&
 	     all_done(jobs, n);
 	explicit_bzero(keys, sizeof(keys));
 	return ok;
@@ -180,8 +179,8 @@ lanes_forget(void)
 }
 
 bool
-lanes_hmac(enum sha sha, const uint8_t *key, size_t key_len, const struct lane *lane,
-    unsigned n, size_t mac_len)
+lanes_hmac(enum sha sha, const uint8_t *key, size_t key_len, const struct lane *lane, unsigned n,
+    size_t mac_len)
 {
 	(void)sha, (void)key, (void)key_len, (void)lane, (void)n, (void)mac_len;
 	return false;

@@ -61,8 +61,8 @@ mac_of_cipher(const struct suite *s, const uint8_t *ki, const struct lane *body,
 }
 
 bool
-side_seal(const struct suite *s, const struct encap_direction *k, const struct side_token *t,
-    unsigned n)
+side_seal(
+    const struct suite *s, const struct encap_direction *k, const struct side_token *t, unsigned n)
 {
 	uint8_t mac[LANES_MAX][MAC_MAX];
 	struct lane body[LANES_MAX] = { 0 };
@@ -88,8 +88,8 @@ side_seal(const struct suite *s, const struct encap_direction *k, const struct s
 }
 
 bool
-side_sum(const struct suite *s, const struct encap_direction *k, const struct side_token *t,
-    unsigned n)
+side_sum(
+    const struct suite *s, const struct encap_direction *k, const struct side_token *t, unsigned n)
 {
 	uint8_t mac[LANES_MAX][MAC_MAX];
 	struct lane body[LANES_MAX] = { 0 };
@@ -115,8 +115,8 @@ same(const struct suite *s, const struct lane *body)
 }
 
 void
-side_open(const struct suite *s, const struct encap_direction *k, struct side_received *t,
-    unsigned n)
+side_open(
+    const struct suite *s, const struct encap_direction *k, struct side_received *t, unsigned n)
 {
 	uint8_t mac[LANES_MAX][MAC_MAX];
 	struct lane body[LANES_MAX] = { 0 };
@@ -141,8 +141,8 @@ side_open(const struct suite *s, const struct encap_direction *k, struct side_re
 
 /* The header has its place for the time behind the data, where the checksum is. */
 void
-side_check(const struct suite *s, const struct encap_direction *k, struct side_received *t,
-    unsigned n)
+side_check(
+    const struct suite *s, const struct encap_direction *k, struct side_received *t, unsigned n)
 {
 	uint8_t mac[LANES_MAX][MAC_MAX], behind[LANES_MAX][TOKEN_HEADER];
 	struct lane lane[LANES_MAX] = { 0 };

@@ -23,10 +23,10 @@ struct side_token {
 };
 
 /* What token_seal does, and what token_sum does with the data put into the token. */
-bool side_seal(const struct suite *s, const struct encap_direction *k, const struct side_token *t,
-    unsigned n);
-bool side_sum(const struct suite *s, const struct encap_direction *k, const struct side_token *t,
-    unsigned n);
+bool side_seal(
+    const struct suite *s, const struct encap_direction *k, const struct side_token *t, unsigned n);
+bool side_sum(
+    const struct suite *s, const struct encap_direction *k, const struct side_token *t, unsigned n);
 
 /* Of a token that came, at least as long as its kind needs. */
 struct side_received {
@@ -37,9 +37,9 @@ struct side_received {
 };
 
 /* What token_open does, or token_sum and the comparison, with each. */
-void side_open(const struct suite *s, const struct encap_direction *k, struct side_received *t,
-    unsigned n);
-void side_check(const struct suite *s, const struct encap_direction *k, struct side_received *t,
-    unsigned n);
+void side_open(
+    const struct suite *s, const struct encap_direction *k, struct side_received *t, unsigned n);
+void side_check(
+    const struct suite *s, const struct encap_direction *k, struct side_received *t, unsigned n);
 
 #endif
