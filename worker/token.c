@@ -238,7 +238,7 @@ token_wrap_all(struct token_context *t, const struct token_piece *piece, unsigne
 {
 	unsigned now;
 
-	for (; lanes_there() && n >= LANES_MIN; piece += now, n -= now) {
+	for (; lanes_worth(t->suite->sha, n); piece += now, n -= now) {
 		now = n < LANES_MAX ? n : LANES_MAX;
 		if (!wrap_side(t, piece, now))
 			return false;
@@ -381,7 +381,7 @@ token_unwrap(
 	return fault;
 }
 
-/* As many from the first on as are of one kind, LANES_MIN at least; what they are found to be goes
+/* As many from the first on as are of one kind; what they are found to be goes
  * into `fault`. 0: not side by side. */
 static unsigned
 unwrap_side(struct token_context *t, struct token_in *in, unsigned n, enum token_fault *fault)
@@ -394,7 +394,7 @@ unwrap_side(struct token_context *t, struct token_in *in, unsigned n, enum token
 	while (kind < n && kind < LANES_MAX && in[kind].len >= TOKEN_HEADER &&
 	       (in[kind].token[2] & FLAG_SEALED) == (in[0].token[2] & FLAG_SEALED))
 		kind++;
-	if (!lanes_there() || kind < LANES_MIN)
+	if (!lanes_worth(t->suite->sha, kind))
 		return 0;
 	for (; some < kind; some++) {
 		struct token_in *one = &in[some];

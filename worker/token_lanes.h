@@ -13,10 +13,6 @@
 #include <stdint.h>
 
 #define LANES_MAX 8 /* messages side by side */
-/* With fewer, libcrypto is faster, or as fast (measured: of SHA-1 and SHA-256, two lanes cost one
- * and a half times as much, four two thirds). */
-#define LANES_MIN 4
-
 enum sha { OF_SHA1, OF_SHA256, OF_SHA384 };
 #define OF_SHA_COUNT 3
 
@@ -31,6 +27,8 @@ struct lane {
 void lanes_init(void);
 /* Are there any? */
 bool lanes_there(void);
+/* Do so many messages with that hash cost less side by side than by libcrypto? */
+bool lanes_worth(enum sha sha, unsigned n);
 /* The first mac_len octets of each lane's HMAC: 12, 16, or 24, as RFC 3962 and RFC 8009 have them
  * with that hash. Up to LANES_MAX lanes. False: it failed. */
 bool lanes_hmac(enum sha sha, const uint8_t *key, size_t key_len, const struct lane *lane,
