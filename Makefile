@@ -58,7 +58,13 @@ lib = $(B)/lib$(1).a
 
 LIBS_sallyportd   := -lseccomp -lcap -lbsd
 LIBS_sallyportctl := -lcrypt -lbsd
-LIBS_worker       := -lseccomp -lcrypto -lbsd
+# Tokens side by side (worker/token_lanes.h): amd64 alone has the library for it.
+ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
+LANES            := -lIPSec_MB
+override CPPFLAGS += -DLANES=1
+PKGS_LANES       := libipsec-mb-dev
+endif
+LIBS_worker       := -lseccomp -lcrypto $(LANES) -lbsd
 LIBS_resolver     := -lcares -lseccomp -lbsd
 LIBS_authd        := -lgssapi_krb5 -lkrb5 -lcrypt -lpam -lseccomp -lcrypto -lbsd -lpthread
 
@@ -132,7 +138,7 @@ $(BINS):
 UNITS    := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 HELPERS  := $(patsubst tests/%.c,$(B)/%,$(wildcard tests/e2e/*.c tests/hostile/*.c))
 ALL_LIBS := $(foreach l,master ctl worker resolver authd common,$(call lib,$(l)))
-TEST_LIBS := -lcmocka -lgssapi_krb5 -lkrb5 -lcrypt -lpam -lcares -lseccomp -lcap -lcrypto -lbsd -lpthread
+TEST_LIBS := -lcmocka -lgssapi_krb5 -lkrb5 -lcrypt -lpam -lcares -lseccomp -lcap -lcrypto $(LANES) -lbsd -lpthread
 $(UNITS) $(HELPERS): $(B)/%: $(O)/tests/%.o $(ALL_LIBS)
 	$(call folder,$(@D))
 	$(call say,LD,$@)
@@ -201,7 +207,7 @@ format:
 
 # --- packages (Debian 12), each list in this one place ---
 PKGS_BUILD := gcc libc6-dev make bison libseccomp-dev libcap-dev libbsd-dev libc-ares-dev \
-    libssl-dev libcrypt-dev libpam0g-dev libkrb5-dev
+    libssl-dev libcrypt-dev libpam0g-dev libkrb5-dev $(PKGS_LANES)
 PKGS_RUN   := curl ca-certificates
 PKGS_CHECK := clang libclang-rt-dev clang-format libcmocka-dev mandoc iproute2 procps strace openssl \
     python3 python3-pytest python3-gssapi krb5-kdc krb5-admin-server krb5-user python3-socks curl ncat proxychains4 chromium dnsmasq-base rsyslog \

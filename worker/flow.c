@@ -43,9 +43,13 @@ held_free(struct held *h)
 	free(h);
 }
 
-static void
-drop_held(struct flow *f)
+void
+flow_drop_held(struct session *s, enum side d)
 {
+	struct flow *f = &s->flow[d];
+
+	if (f->held != NULL)
+		s->w->held -= f->held->len;
 	held_free(f->held);
 	f->held = NULL;
 }
@@ -61,6 +65,7 @@ keep(struct session *s, enum side d, const uint8_t *data, size_t len)
 		return -1;
 	}
 	s->flow[d].held = h;
+	s->w->held += len;
 	return 0;
 }
 
@@ -71,7 +76,7 @@ flow_broken(struct session *s, enum side d)
 {
 	struct flow *f = &s->flow[d];
 
-	drop_held(f);
+	flow_drop_held(s, d);
 	f->done = f->broken = true;
 }
 
@@ -114,7 +119,7 @@ flow_flush(struct session *s, enum side d)
 		return;
 	if (h->clear > 0)
 		link_count(s, d, h->clear);
-	drop_held(&s->flow[d]);
+	flow_drop_held(s, d);
 }
 
 /* Users' data to a side as they are. 0, or -1: the session has been ended. */
@@ -236,13 +241,21 @@ read_none(struct session *s, enum side d, ssize_t n)
 	return 0;
 }
 
+/* As much as is made or opened side by side? Others have their turn after it. */
+static bool
+wide(const struct worker *w)
+{
+	return token_lanes() > 1 && w->held < WIDE_HELD;
+}
+
 /* From a side that is encapsulated. What is sound before a fault goes on. */
 static int
 pump_opened(struct session *s, enum side d)
 {
 	struct protected *p = s->protected[d];
 	struct clear c;
-	ssize_t n = protected_recv(p, s->fd[d], s->w->scratch, sizeof(s->w->scratch), &c);
+	size_t size = wide(s->w) ? PROTECTED_READ : GSS_MESSAGE_MAX;
+	ssize_t n = protected_recv(p, s->fd[d], s->w->scratch, size, &c);
 	int r = 0;
 
 	if (n <= 0)
@@ -257,20 +270,21 @@ pump_opened(struct session *s, enum side d)
 		side_failed(s, d, c.fault, 0);
 		return -1;
 	}
-	return (size_t)n >= sizeof(s->w->scratch);
+	return size == GSS_MESSAGE_MAX && (size_t)n >= size;
 }
 
 int
 flow_pump(struct session *s, enum side d)
 {
 	uint8_t *buf = s->w->scratch;
+	size_t size = s->protected[other(d)] != NULL && wide(s->w) ? PROTECTED_READ : SCRATCH_SIZE;
 
 	if (s->protected[d] != NULL)
 		return pump_opened(s, d);
-	ssize_t n = recv(s->fd[d], buf, SCRATCH_SIZE, 0);
+	ssize_t n = recv(s->fd[d], buf, size, 0);
 	if (n <= 0)
 		return read_none(s, d, n);
 	if (flow_put(s, d, buf, (size_t)n) == -1)
 		return -1;
-	return (size_t)n == SCRATCH_SIZE;
+	return size == SCRATCH_SIZE && (size_t)n == size;
 }

@@ -19,6 +19,8 @@ other(enum side side)
 /* Octets kept in order; a NULL one is empty. NULL: there is no memory, and h stays as it is. */
 struct held *held_add(struct held *h, const uint8_t *data, size_t len);
 void held_free(struct held *h);
+/* What a direction holds is given up. */
+void flow_drop_held(struct session *s, enum side d);
 
 /* Reads once and sends on. 1: there may be more; 0: not now; -1: the session has been ended. */
 int flow_pump(struct session *s, enum side d);

@@ -176,7 +176,7 @@ handshake_read(struct session *s)
 	ssize_t n;
 
 	if (p != NULL)
-		n = protected_recv(p, s->fd[CLIENT], s->w->scratch, sizeof(s->w->scratch), &c);
+		n = protected_recv(p, s->fd[CLIENT], s->w->scratch, GSS_MESSAGE_MAX, &c);
 	else
 		n = recv(s->fd[CLIENT], hs->in + hs->in_len, sizeof(hs->in) - hs->in_len, 0);
 	if (n == -1) {

@@ -76,21 +76,6 @@ protected_under_way(const struct protected *p)
 	return p->head_len > 0 || p->part != NULL;
 }
 
-/* Opens a whole token; its data in *data and *len. */
-static enum reason
-open_token(struct protected *p, uint8_t *token, size_t token_len, struct iovec *data)
-{
-	const uint8_t *clear;
-	enum token_fault fault = token_unwrap(p->token, token, token_len, &clear, &data->iov_len);
-
-	if (fault != TOKEN_OK) {
-		*data = (struct iovec){ NULL, 0 };
-		return protected_reason(fault);
-	}
-	data->iov_base = token + (clear - token);
-	return REASON_NONE;
-}
-
 /* The next header: the length of its token in *len, -1: it has not come whole. */
 static enum reason
 take_header(struct protected *p, struct iovec *raw, int32_t *len)
@@ -118,7 +103,7 @@ take_header(struct protected *p, struct iovec *raw, int32_t *len)
 static enum reason
 begin_part(struct protected *p, struct iovec *raw, size_t len)
 {
-	p->part = malloc(len);
+	p->part = malloc(len + TOKEN_SLACK);
 	if (p->part == NULL)
 		return REASON_GENERAL;
 	p->len = (uint32_t)len;
@@ -128,49 +113,55 @@ begin_part(struct protected *p, struct iovec *raw, size_t len)
 	return REASON_NONE;
 }
 
-/* The next message of those that have been read, whose data are moved behind those before. */
-static enum reason
-take_message(struct protected *p, struct iovec *raw, struct iovec *run)
+/* Whole tokens that have come, at most as many as are opened side by side; what ends them in *why.
+ */
+static unsigned
+take_tokens(struct protected *p, struct iovec *raw, struct token_in *in, enum reason *why)
 {
-	struct iovec data;
-	enum reason why;
+	unsigned n = 0;
 	int32_t len;
 
-	why = take_header(p, raw, &len);
-	if (why != REASON_NONE || len < 0)
-		return why;
-	if (raw->iov_len < (size_t)len)
-		return begin_part(p, raw, (size_t)len);
-	why = open_token(p, raw->iov_base, (size_t)len, &data);
-	if (why != REASON_NONE)
-		return why;
-	raw->iov_base = (uint8_t *)raw->iov_base + len;
-	raw->iov_len -= (size_t)len;
-	if (run->iov_len == 0) {
-		*run = data;
-		return REASON_NONE;
+	if (p->part != NULL) {
+		if (p->got < p->len)
+			return 0;
+		p->opened = p->part;
+		p->part = NULL;
+		in[n++] = (struct token_in){ .token = p->opened, .len = p->len };
 	}
-	memmove((uint8_t *)run->iov_base + run->iov_len, data.iov_base, data.iov_len);
-	run->iov_len += data.iov_len;
-	return REASON_NONE;
+	while (n < PROTECTED_PIECES && raw->iov_len > 0) {
+		*why = take_header(p, raw, &len);
+		if (*why != REASON_NONE || len < 0)
+			break;
+		if (raw->iov_len < (size_t)len) {
+			*why = begin_part(p, raw, (size_t)len);
+			break;
+		}
+		in[n++] = (struct token_in){ .token = raw->iov_base, .len = (size_t)len };
+		raw->iov_base = (uint8_t *)raw->iov_base + len;
+		raw->iov_len -= (size_t)len;
+	}
+	return n;
 }
 
-/* Octets have come to the token under way; true: it is whole, and opened. */
-static bool
-end_part(struct protected *p, struct clear *out)
+/* Data behind those that stand before. */
+static void
+join(struct iovec *run, const struct token_in *in)
 {
-	if (p->got < p->len)
-		return false;
-	p->opened = p->part;
-	p->part = NULL;
-	out->fault = open_token(p, p->opened, p->len, &out->part[0]);
-	return out->fault == REASON_NONE;
+	uint8_t *data = in->token + (in->data - in->token);
+
+	if (run->iov_len == 0)
+		*run = (struct iovec){ data, in->data_len };
+	else {
+		memmove((uint8_t *)run->iov_base + run->iov_len, data, in->data_len);
+		run->iov_len += in->data_len;
+	}
 }
 
 void
 protected_open(struct protected *p, uint8_t *raw, size_t len, struct clear *out)
 {
 	struct iovec left = { raw, len };
+	struct token_in in[PROTECTED_PIECES];
 
 	memset(out, 0, sizeof(*out));
 	if (p->part != NULL) {
@@ -179,11 +170,16 @@ protected_open(struct protected *p, uint8_t *raw, size_t len, struct clear *out)
 		memcpy(p->part + p->got, raw, n);
 		p->got += (uint32_t)n;
 		left = (struct iovec){ raw + n, len - n };
-		if (!end_part(p, out))
-			return;
 	}
-	while (out->fault == REASON_NONE && left.iov_len > 0)
-		out->fault = take_message(p, &left, &out->part[1]);
+	do {
+		unsigned n = take_tokens(p, &left, in, &out->fault);
+		enum token_fault fault = token_unwrap_all(p->token, in, n);
+
+		if (fault != TOKEN_OK)
+			out->fault = protected_reason(fault);
+		for (unsigned i = 0; i < n && in[i].data != NULL; i++)
+			join(&out->part[in[i].token == p->opened ? 0 : 1], &in[i]);
+	} while (out->fault == REASON_NONE && left.iov_len > 0);
 }
 
 ssize_t
@@ -213,21 +209,54 @@ protected_recv(struct protected *p, int fd, uint8_t *buf, size_t size, struct cl
 
 /* --- out --- */
 
+/* As few as hold so much; or, if that makes less work of it, as many as are made side by side. */
+static size_t
+pieces(size_t len)
+{
+	size_t few = (len + PROTECTED_DATA - 1) / PROTECTED_DATA;
+	size_t lanes = token_lanes(), most = len / PROTECTED_LANE;
+
+	most = most < lanes ? most : lanes;
+	return most >= PROTECTED_LANES_MIN && most > few ? most : few;
+}
+
+/* At most PROTECTED_READ octets. */
+static size_t
+seal(struct protected *p, const uint8_t *data, size_t len, uint8_t *out)
+{
+	struct token_piece piece[PROTECTED_PIECES];
+	size_t overhead = token_overhead(p->token), n = pieces(len), each = (len + n - 1) / n,
+	       left = len;
+	uint8_t *at = out;
+	unsigned made = 0;
+
+	for (; left > 0; left -= piece[made++].len) {
+		size_t some = left < each ? left : each;
+
+		piece[made] = (struct token_piece){ data + len - left, some, at + GSS_HEADER };
+		at += GSS_HEADER + some + overhead;
+	}
+	if (!token_wrap_all(p->token, piece, made))
+		return 0;
+	for (unsigned i = 0; i < made; i++)
+		gss_header_put(piece[i].out - GSS_HEADER, GSS_DATA, piece[i].len + overhead);
+	return (size_t)(at - out);
+}
+
 size_t
 protected_seal(struct protected *p, const uint8_t *data, size_t len, uint8_t *out)
 {
-	uint8_t *at = out;
+	size_t at = 0;
 
 	while (len > 0) {
-		size_t n = len < PROTECTED_DATA ? len : PROTECTED_DATA;
-		size_t token = token_wrap(p->token, data, n, at + GSS_HEADER);
+		size_t some = len < PROTECTED_READ ? len : PROTECTED_READ;
+		size_t made = seal(p, data, some, out + at);
 
-		if (token == 0)
+		if (made == 0)
 			return 0;
-		gss_header_put(at, GSS_DATA, token);
-		at += GSS_HEADER + token;
-		data += n;
-		len -= n;
+		at += made;
+		data += some;
+		len -= some;
 	}
-	return (size_t)(at - out);
+	return at;
 }

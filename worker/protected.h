@@ -28,10 +28,19 @@
 #define PROTECTED_MESSAGE  (GSS_HEADER + PROTECTED_DATA + PROTECTED_OVERHEAD)
 _Static_assert(PROTECTED_DATA + PROTECTED_OVERHEAD <= TOKEN_MAX, "a message's token fits");
 
-/* One read gives at most the data of two runs (struct clear), each of at most TOKEN_MAX octets and
- * a header: two messages each. */
-#define PROTECTED_SEALED (4 * PROTECTED_MESSAGE)
-_Static_assert(GSS_MESSAGE_MAX <= 2 * PROTECTED_DATA, "a run becomes two messages at most");
+/*
+ * Where tokens are made side by side, so many messages are made of one read when there is so much
+ * to read: a read of more than a message's data then costs less than several. Of less, as many with
+ * at least PROTECTED_LANE octets each, if those are PROTECTED_LANES_MIN.
+ */
+#define PROTECTED_PIECES    8u
+#define PROTECTED_READ      (PROTECTED_PIECES * PROTECTED_DATA)
+#define PROTECTED_LANE      (PROTECTED_DATA / PROTECTED_PIECES)
+#define PROTECTED_LANES_MIN 4u
+
+/* One read gives at most the data of two runs (struct clear), of a token and of what was read. */
+#define PROTECTED_SEALED \
+	(TOKEN_MAX + PROTECTED_READ + 3 * PROTECTED_PIECES * (GSS_HEADER + PROTECTED_OVERHEAD))
 
 struct protected
 {
@@ -56,7 +65,8 @@ void protected_free(struct protected *p);
 /* Reads once, at most what a message under way lacks and `size` octets into buf; as recv(2). What
  * the messages held stands there and in p until protected_release. */
 ssize_t protected_recv(struct protected *p, int fd, uint8_t *buf, size_t size, struct clear *out);
-/* Likewise, octets that have been read: they are opened where they are. */
+/* Likewise, octets that have been read: they are opened where they are. Both write TOKEN_SLACK
+ * octets behind the last, too. */
 void protected_open(struct protected *p, uint8_t *raw, size_t len, struct clear *out);
 void protected_release(struct protected *p);
 /* Has a message come in part? Then its sender's end is no orderly one. */

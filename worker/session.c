@@ -93,7 +93,7 @@ static void
 linger_event(struct session *s)
 {
 	for (int i = 0; i < LINGER_READS; i++) {
-		ssize_t n = recv(s->fd[CLIENT], s->w->scratch, sizeof(s->w->scratch), 0);
+		ssize_t n = recv(s->fd[CLIENT], s->w->scratch, GSS_MESSAGE_MAX, 0);
 
 		if (n == -1 && (errno == EAGAIN || errno == EINTR))
 			return;
@@ -322,8 +322,7 @@ session_close_side(struct session *s, enum side side)
 	if (s->fd[side] != -1)
 		close(s->fd[side]);
 	s->fd[side] = -1;
-	held_free(s->flow[side].held);
-	s->flow[side].held = NULL;
+	flow_drop_held(s, side);
 }
 
 /* The keys go with the session. */

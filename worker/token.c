@@ -13,6 +13,7 @@
 
 #include "common/wire.h"
 #include "worker/token_aes.h"
+#include "worker/token_side.h"
 
 /* RFC 4121 section 4.2.2. What other flags there are is ignored. */
 #define FLAG_ACCEPTOR 0x01
@@ -36,6 +37,8 @@ struct token_context {
 	bool datagrams;
 	uint64_t seen[WINDOW_WORDS]; /* bit n % TOKEN_WINDOW: token n of the window was taken */
 };
+
+_Static_assert(TOKEN_SLACK == SIDE_SLACK, "what is written behind a token");
 
 struct header {
 	uint8_t flags;
@@ -176,17 +179,22 @@ header_put(uint8_t *out, uint8_t flags, uint64_t seq)
 		out[AT_SEQ + i] = (uint8_t)(seq >> (56 - 8 * i));
 }
 
+static uint8_t
+flags_of(const struct token_context *t)
+{
+	return (uint8_t)((t->p.acceptor ? FLAG_ACCEPTOR : 0) | (t->p.subkey ? FLAG_SUBKEY : 0) |
+			 (seals(t) ? FLAG_SEALED : 0));
+}
+
 size_t
 token_wrap(struct token_context *t, const uint8_t *data, size_t len, uint8_t *out)
 {
 	const struct suite *s = t->suite;
 	uint8_t *body = out + TOKEN_HEADER;
-	unsigned flags = (t->p.acceptor ? FLAG_ACCEPTOR : 0) | (t->p.subkey ? FLAG_SUBKEY : 0) |
-			 (seals(t) ? FLAG_SEALED : 0);
 
 	if (len > token_data_max(t))
 		return 0;
-	header_put(out, (uint8_t)flags, t->p.send.seq);
+	header_put(out, flags_of(t), t->p.send.seq);
 	if (seals(t)) {
 		if (!token_seal(s, &t->p.send, data, len, out, body))
 			return 0;
@@ -198,6 +206,47 @@ token_wrap(struct token_context *t, const uint8_t *data, size_t len, uint8_t *ou
 	}
 	t->p.send.seq++;
 	return len + token_overhead(t);
+}
+
+unsigned
+token_lanes(void)
+{
+	return lanes_there() ? LANES_MAX : 1;
+}
+
+static bool
+wrap_side(struct token_context *t, const struct token_piece *piece, unsigned n)
+{
+	struct side_token side[LANES_MAX];
+
+	for (unsigned i = 0; i < n; i++) {
+		if (piece[i].len > token_data_max(t))
+			return false;
+		header_put(piece[i].out, flags_of(t), t->p.send.seq + i);
+		side[i] = (struct side_token){ piece[i].out, piece[i].data, piece[i].len };
+	}
+	if (!(seals(t) ? side_seal : side_sum)(t->suite, &t->p.send, side, n))
+		return false;
+	for (unsigned i = 0; i < n && !seals(t); i++)
+		put_16(piece[i].out + AT_EC, t->suite->mac_len);
+	t->p.send.seq += n;
+	return true;
+}
+
+bool
+token_wrap_all(struct token_context *t, const struct token_piece *piece, unsigned n)
+{
+	unsigned now;
+
+	for (; lanes_worth(t->suite->sha, n); piece += now, n -= now) {
+		now = n < LANES_MAX ? n : LANES_MAX;
+		if (!wrap_side(t, piece, now))
+			return false;
+	}
+	for (unsigned i = 0; i < n; i++)
+		if (token_wrap(t, piece[i].data, piece[i].len, piece[i].out) == 0)
+			return false;
+	return true;
 }
 
 /* --- checking --- */
@@ -248,48 +297,72 @@ rotate_back(uint8_t *p, size_t len, size_t rrc)
 	}
 }
 
-/* Confounder, data, EC octets of filler and the header again, whose RRC means nothing. */
-static enum token_fault
-unseal(const struct token_context *t, const struct header *h, uint8_t *token, size_t len,
-    const uint8_t **data, size_t *data_len)
+static bool
+sealed(const struct header *h)
 {
-	size_t around = AES_BLOCK + TOKEN_HEADER + t->suite->mac_len;
-	uint8_t *body = token + TOKEN_HEADER, *copy;
+	return (h->flags & FLAG_SEALED) != 0;
+}
 
+/* Octets around the data. Sealed: confounder, data, EC octets of filler, the header again, HMAC;
+ * otherwise data and checksum, whose length is EC. */
+static size_t
+around(const struct token_context *t, const struct header *h)
+{
+	return t->suite->mac_len + (sealed(h) ? AES_BLOCK + TOKEN_HEADER + h->ec : 0);
+}
+
+/* A header that can be right, and a body as long as it says, which is turned back. */
+static enum token_fault
+form(const struct token_context *t, uint8_t *token, size_t len, struct header *h)
+{
+	enum token_fault fault = TOKEN_BAD;
+
+	if (len > TOKEN_TOP || (fault = header_parse(t, token, len, h)) != TOKEN_OK)
+		return fault;
 	len -= TOKEN_HEADER;
-	if (len < around || h->ec > len - around)
+	if (len < around(t, h) || (!sealed(h) && h->ec != t->suite->mac_len))
 		return TOKEN_BAD;
-	rotate_back(body, len, h->rrc);
-	if (!token_open(t->suite, &t->p.receive, body, len))
-		return TOKEN_CHECK;
-	copy = body + len - t->suite->mac_len - TOKEN_HEADER;
-	if (CRYPTO_memcmp(copy, token, AT_RRC) != 0 ||
-	    CRYPTO_memcmp(copy + AT_SEQ, token + AT_SEQ, TOKEN_HEADER - AT_SEQ) != 0)
-		return TOKEN_CHECK;
-	*data = body + AES_BLOCK;
-	*data_len = len - around - h->ec;
+	rotate_back(token + TOKEN_HEADER, len, h->rrc);
 	return TOKEN_OK;
 }
 
-/* Data and checksum, whose length is EC. */
-static enum token_fault
-check(const struct token_context *t, const struct header *h, uint8_t *token, size_t len,
-    const uint8_t **data, size_t *data_len)
+/* The header inside an opened token is the one outside, whose RRC means nothing. */
+static bool
+same_header(const struct token_context *t, const uint8_t *token, size_t len)
+{
+	const uint8_t *copy = token + len - t->suite->mac_len - TOKEN_HEADER;
+
+	return CRYPTO_memcmp(copy, token, AT_RRC) == 0 &&
+	       CRYPTO_memcmp(copy + AT_SEQ, token + AT_SEQ, TOKEN_HEADER - AT_SEQ) == 0;
+}
+
+/* By the keys. */
+static bool
+genuine(const struct token_context *t, const struct header *h, uint8_t *token, size_t len)
 {
 	size_t mac_len = t->suite->mac_len;
 	uint8_t *body = token + TOKEN_HEADER;
 	uint8_t mac[MAC_MAX], signed_header[TOKEN_HEADER];
 
 	len -= TOKEN_HEADER;
-	if (len < mac_len || h->ec != mac_len)
-		return TOKEN_BAD;
-	rotate_back(body, len, h->rrc);
+	if (sealed(h))
+		return token_open(t->suite, &t->p.receive, body, len);
 	header_put(signed_header, h->flags, h->seq);
-	if (!token_sum(t->suite, &t->p.receive, body, len - mac_len, signed_header, mac) ||
-	    CRYPTO_memcmp(mac, body + len - mac_len, mac_len) != 0)
+	return token_sum(t->suite, &t->p.receive, body, len - mac_len, signed_header, mac) &&
+	       CRYPTO_memcmp(mac, body + len - mac_len, mac_len) == 0;
+}
+
+/* A genuine token: is it due? */
+static enum token_fault
+take(struct token_context *t, const struct header *h, struct token_in *in)
+{
+	if (sealed(h) && !same_header(t, in->token, in->len))
 		return TOKEN_CHECK;
-	*data = body;
-	*data_len = len - mac_len;
+	if (!seq_fresh(t, h->seq))
+		return TOKEN_SEQUENCE;
+	seq_take(t, h->seq);
+	in->data = in->token + TOKEN_HEADER + (sealed(h) ? AES_BLOCK : 0);
+	in->data_len = in->len - TOKEN_HEADER - around(t, h);
 	return TOKEN_OK;
 }
 
@@ -297,22 +370,66 @@ enum token_fault
 token_unwrap(
     struct token_context *t, uint8_t *token, size_t len, const uint8_t **data, size_t *data_len)
 {
+	struct token_in in = { .token = token, .len = len };
 	struct header h;
-	enum token_fault fault;
+	enum token_fault fault = form(t, token, len, &h);
 
-	*data = NULL;
-	*data_len = 0;
-	if (len > TOKEN_TOP)
-		return TOKEN_BAD;
-	if ((fault = header_parse(t, token, len, &h)) != TOKEN_OK)
-		return fault;
-	fault = ((h.flags & FLAG_SEALED) != 0 ? unseal : check)(t, &h, token, len, data, data_len);
-	if (fault == TOKEN_OK && !seq_fresh(t, h.seq)) {
-		*data = NULL;
-		*data_len = 0;
-		return TOKEN_SEQUENCE;
-	}
 	if (fault == TOKEN_OK)
-		seq_take(t, h.seq);
+		fault = genuine(t, &h, token, len) ? take(t, &h, &in) : TOKEN_CHECK;
+	*data = in.data;
+	*data_len = in.data_len;
+	return fault;
+}
+
+/* As many from the first on as are of one kind; what they are found to be goes
+ * into `fault`. 0: not side by side. */
+static unsigned
+unwrap_side(struct token_context *t, struct token_in *in, unsigned n, enum token_fault *fault)
+{
+	struct side_received side[LANES_MAX];
+	struct header h[LANES_MAX];
+	enum token_fault form_fault = TOKEN_OK;
+	unsigned kind = 0, some = 0;
+
+	while (kind < n && kind < LANES_MAX && in[kind].len >= TOKEN_HEADER &&
+	       (in[kind].token[2] & FLAG_SEALED) == (in[0].token[2] & FLAG_SEALED))
+		kind++;
+	if (!lanes_worth(t->suite->sha, kind))
+		return 0;
+	for (; some < kind; some++) {
+		struct token_in *one = &in[some];
+
+		form_fault = form(t, one->token, one->len, &h[some]);
+		if (form_fault != TOKEN_OK)
+			break;
+		side[some] = (struct side_received){ .token = one->token, .len = one->len };
+		header_put(side[some].header, h[some].flags, h[some].seq);
+	}
+	if (some > 0)
+		(sealed(&h[0]) ? side_open : side_check)(t->suite, &t->p.receive, side, some);
+	*fault = TOKEN_OK;
+	for (unsigned i = 0; i < some; i++) {
+		*fault = side[i].genuine ? take(t, &h[i], &in[i]) : TOKEN_CHECK;
+		if (*fault != TOKEN_OK)
+			return i + 1;
+	}
+	*fault = form_fault;
+	return form_fault == TOKEN_OK ? some : some + 1;
+}
+
+enum token_fault
+token_unwrap_all(struct token_context *t, struct token_in *in, unsigned n)
+{
+	enum token_fault fault = TOKEN_OK;
+
+	for (unsigned i = 0; i < n; i++)
+		in[i].data = NULL, in[i].data_len = 0;
+	for (unsigned at = 0, now; at < n && fault == TOKEN_OK; at += now) {
+		now = unwrap_side(t, in + at, n - at, &fault);
+		if (now > 0)
+			continue;
+		fault = token_unwrap(t, in[at].token, in[at].len, &in[at].data, &in[at].data_len);
+		now = 1;
+	}
 	return fault;
 }

@@ -8,6 +8,7 @@
 #ifndef WORKER_TOKEN_H
 #define WORKER_TOKEN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,9 +43,31 @@ size_t token_overhead(const struct token_context *t);
 /* The token (len + overhead octets) into out, which does not overlap data. Its length, or 0: len is
  * above token_data_max, or libcrypto failed. */
 size_t token_wrap(struct token_context *t, const uint8_t *data, size_t len, uint8_t *out);
+/* How many tokens are made side by side, each at less cost than alone; 1: where the machine cannot.
+ */
+unsigned token_lanes(void);
+/* Several tokens, one after the other in their numbers. Behind each, TOKEN_SLACK octets of `out`
+ * are written meanwhile. False: one is too long, or libcrypto failed. */
+struct token_piece {
+	const uint8_t *data;
+	size_t len;
+	uint8_t *out;
+};
+#define TOKEN_SLACK 4
+bool token_wrap_all(struct token_context *t, const struct token_piece *piece, unsigned n);
 /* In place: *data points into the token, whose octets are changed also where it is refused. A
  * refused token leaves the context as it was. */
 enum token_fault token_unwrap(
     struct token_context *t, uint8_t *token, size_t len, const uint8_t **data, size_t *data_len);
+/* Several tokens that came one after the other, up to the first that is refused: the fault of that
+ * one. Those behind it have no data. Behind each, TOKEN_SLACK octets are written meanwhile, and
+ * put back. */
+struct token_in {
+	uint8_t *token;
+	size_t len;
+	const uint8_t *data; /* NULL: not taken */
+	size_t data_len;
+};
+enum token_fault token_unwrap_all(struct token_context *t, struct token_in *in, unsigned n);
 
 #endif

@@ -17,34 +17,17 @@
 #define HASH_BLOCK_MAX 128 /* octets of a hash's block */
 #define CONFOUNDERS    256 /* octets fetched at once: getrandom(2) promises so many whole */
 
-enum { AES128, AES256, AES_COUNT };
-enum { SHA1, SHA256, SHA384, SHA_COUNT };
-
-struct suite_parts {
-	struct suite suite;
-	uint8_t aes, sha;
-	bool mac_cipher; /* RFC 8009: HMAC of the ciphertext; RFC 3962: of the plaintext */
-};
-
-static const struct suite_parts suites[] = {
-	[ENCTYPE_AES128_SHA1 - ENCTYPE_AES128_SHA1] = { { 16, 16, 12 }, AES128, SHA1, false },
-	[ENCTYPE_AES256_SHA1 - ENCTYPE_AES128_SHA1] = { { 32, 32, 12 }, AES256, SHA1, false },
-	[ENCTYPE_AES128_SHA256 - ENCTYPE_AES128_SHA1] = { { 16, 16, 16 }, AES128, SHA256, true },
-	[ENCTYPE_AES256_SHA384 - ENCTYPE_AES128_SHA1] = { { 32, 24, 24 }, AES256, SHA384, true },
+static const struct suite suites[] = {
+	[ENCTYPE_AES128_SHA1 - ENCTYPE_AES128_SHA1] = { 16, 16, 12, AES_128, OF_SHA1, false },
+	[ENCTYPE_AES256_SHA1 - ENCTYPE_AES128_SHA1] = { 32, 32, 12, AES_256, OF_SHA1, false },
+	[ENCTYPE_AES128_SHA256 - ENCTYPE_AES128_SHA1] = { 16, 16, 16, AES_128, OF_SHA256, true },
+	[ENCTYPE_AES256_SHA384 - ENCTYPE_AES128_SHA1] = { 32, 24, 24, AES_256, OF_SHA384, true },
 };
 
 static const uint8_t zeros[HASH_BLOCK_MAX];
 static EVP_CIPHER_CTX *encipher[AES_COUNT], *decipher[AES_COUNT];
-static EVP_MD_CTX *hash[SHA_COUNT];
-static size_t hash_block[SHA_COUNT], hash_len[SHA_COUNT];
-
-static const struct suite_parts *
-parts(const struct suite *s)
-{
-	return (const struct suite_parts *)s;
-}
-
-_Static_assert(offsetof(struct suite_parts, suite) == 0, "a suite begins its parts");
+static EVP_MD_CTX *hash[OF_SHA_COUNT];
+static size_t hash_block[OF_SHA_COUNT], hash_len[OF_SHA_COUNT];
 
 /* A context that has its cipher from now on, and does no padding of its own. */
 static EVP_CIPHER_CTX *
@@ -94,12 +77,13 @@ token_aes_init(void)
 		if (encipher[i] == NULL || decipher[i] == NULL)
 			return -1;
 	}
-	for (int i = 0; i < SHA_COUNT; i++) {
+	for (int i = 0; i < OF_SHA_COUNT; i++) {
 		if (hash[i] == NULL)
 			hash[i] = hash_new(hashes[i], &hash_block[i], &hash_len[i]);
 		if (hash[i] == NULL)
 			return -1;
 	}
+	lanes_init();
 	return 0;
 }
 
@@ -108,14 +92,15 @@ token_suite(uint32_t enctype)
 {
 	if (enctype < ENCTYPE_AES128_SHA1 || enctype > ENCTYPE_AES256_SHA384)
 		return NULL;
-	return &suites[enctype - ENCTYPE_AES128_SHA1].suite;
+	return &suites[enctype - ENCTYPE_AES128_SHA1];
 }
 
 void
 token_aes_forget(const struct suite *s)
 {
-	(void)EVP_CipherInit_ex2(encipher[parts(s)->aes], NULL, zeros, zeros, 1, NULL);
-	(void)EVP_CipherInit_ex2(decipher[parts(s)->aes], NULL, zeros, zeros, 0, NULL);
+	(void)EVP_CipherInit_ex2(encipher[s->aes], NULL, zeros, zeros, 1, NULL);
+	(void)EVP_CipherInit_ex2(decipher[s->aes], NULL, zeros, zeros, 0, NULL);
+	lanes_forget();
 }
 
 /* --- HMAC --- */
@@ -137,7 +122,7 @@ hmac_block(EVP_MD_CTX *c, size_t block, const uint8_t *key, size_t len, uint8_t 
 static bool
 hmac_begin(const struct suite *s, const uint8_t *key)
 {
-	unsigned sha = parts(s)->sha;
+	unsigned sha = s->sha;
 
 	return hmac_block(hash[sha], hash_block[sha], key, s->k_len, 0x36);
 }
@@ -145,14 +130,14 @@ hmac_begin(const struct suite *s, const uint8_t *key)
 static bool
 hmac_add(const struct suite *s, const uint8_t *p, size_t len)
 {
-	return EVP_DigestUpdate(hash[parts(s)->sha], p, len) == 1;
+	return EVP_DigestUpdate(hash[s->sha], p, len) == 1;
 }
 
 /* The first mac_len octets. */
 static bool
 hmac_end(const struct suite *s, const uint8_t *key, uint8_t *mac)
 {
-	unsigned sha = parts(s)->sha;
+	unsigned sha = s->sha;
 	EVP_MD_CTX *c = hash[sha];
 	uint8_t digest[HASH_MAX];
 
@@ -183,8 +168,8 @@ mac_of_cipher(const struct suite *s, const uint8_t *ki, const uint8_t *p, size_t
 
 /* --- CBC with ciphertext stealing (RFC 3962 section 5, CS3), of two blocks or more --- */
 
-static bool
-confounder(uint8_t *out)
+bool
+token_confounder(uint8_t *out)
 {
 	static uint8_t pool[CONFOUNDERS];
 	static size_t left;
@@ -235,20 +220,20 @@ bool
 token_seal(const struct suite *s, const struct encap_direction *k, const uint8_t *data, size_t len,
     const uint8_t *header, uint8_t *out)
 {
-	EVP_CIPHER_CTX *c = encipher[parts(s)->aes];
+	EVP_CIPHER_CTX *c = encipher[s->aes];
 	size_t rest = len % AES_BLOCK, whole = len - rest;
 	size_t size = AES_BLOCK + len + TOKEN_HEADER;
 	uint8_t first[AES_BLOCK], tail[2 * AES_BLOCK] = { 0 };
 	bool ok;
 
-	if (!confounder(first))
+	if (!token_confounder(first))
 		return false;
 	memcpy(tail, data + whole, rest);
 	memcpy(tail + rest, header, TOKEN_HEADER);
 	ok = EVP_CipherInit_ex2(c, NULL, k->ke, zeros, 1, NULL) == 1 &&
 	     blocks(c, out, first, AES_BLOCK) && blocks(c, out + AES_BLOCK, data, whole) &&
 	     encipher_end(c, tail, rest + TOKEN_HEADER, out + AES_BLOCK + whole);
-	if (ok && parts(s)->mac_cipher)
+	if (ok && s->mac_cipher)
 		ok = mac_of_cipher(s, k->ki, out, size, out + size);
 	else if (ok)
 		ok = hmac_begin(s, k->ki) && hmac_add(s, first, AES_BLOCK) &&
@@ -290,10 +275,10 @@ decipher_end(EVP_CIPHER_CTX *c, const uint8_t before[AES_BLOCK], uint8_t *p, siz
 	return true;
 }
 
-static bool
-decipher_all(const struct suite *s, const uint8_t *ke, uint8_t *p, size_t len)
+bool
+token_decipher(const struct suite *s, const uint8_t *ke, uint8_t *p, size_t len)
 {
-	EVP_CIPHER_CTX *c = decipher[parts(s)->aes];
+	EVP_CIPHER_CTX *c = decipher[s->aes];
 	size_t part = (len - 1) % AES_BLOCK + 1;
 	size_t whole = len - part - AES_BLOCK;
 	uint8_t before[AES_BLOCK] = { 0 };
@@ -310,10 +295,10 @@ token_open(const struct suite *s, const struct encap_direction *k, uint8_t *p, s
 	size_t size = len - s->mac_len;
 	uint8_t mac[MAC_MAX];
 
-	if (parts(s)->mac_cipher)
+	if (s->mac_cipher)
 		return mac_of_cipher(s, k->ki, p, size, mac) &&
 		       CRYPTO_memcmp(mac, p + size, s->mac_len) == 0 &&
-		       decipher_all(s, k->ke, p, size);
-	return decipher_all(s, k->ke, p, size) && hmac_begin(s, k->ki) && hmac_add(s, p, size) &&
+		       token_decipher(s, k->ke, p, size);
+	return token_decipher(s, k->ke, p, size) && hmac_begin(s, k->ki) && hmac_add(s, p, size) &&
 	       hmac_end(s, k->ki, mac) && CRYPTO_memcmp(mac, p + size, s->mac_len) == 0;
 }

@@ -246,7 +246,7 @@ udp_passed(struct udp *u, enum side d, size_t octets)
 void
 udp_control(struct session *s)
 {
-	ssize_t n = recv(s->fd[CLIENT], s->w->scratch, sizeof(s->w->scratch), 0);
+	ssize_t n = recv(s->fd[CLIENT], s->w->scratch, GSS_MESSAGE_MAX, 0);
 
 	if (n == -1 && (errno == EAGAIN || errno == EINTR))
 		return;

@@ -47,6 +47,10 @@ struct listener {
  */
 #define SCRATCH_SIZE (60u * 1024)
 
+/* Octets that all relays of a worker hold at most for reads to be wide (PROTECTED_READ): receivers
+ * that take nothing cost no more than with reads of SCRATCH_SIZE, and this. */
+#define WIDE_HELD (32u * 1024 * 1024)
+
 /*
  * Services of authd that a worker asks, each of them a process with a channel of its own. One that
  * a session waits for is named in it, and owes it exactly one answer.
@@ -84,12 +88,14 @@ struct worker {
 	STAILQ_HEAD(, policy) policies;      /* oldest first; the last is in force */
 	struct policy *policy;               /* in force; NULL before the first */
 	struct reassembly_budget reassembly; /* of all associations */
+	size_t held;                         /* octets that relays could not send yet */
 	size_t udp_waiting;                  /* octets of all associations that wait for names */
 	bool stopping;
 	struct deadline stop;
 	uint32_t stop_ticks;
-	uint8_t scratch[GSS_MESSAGE_MAX]; /* what was read; encapsulated, it is opened in place */
-	uint8_t sealed[PROTECTED_SEALED]; /* what one read becomes when it is encapsulated */
+	/* What was read, which is opened in place where it is encapsulated; what it becomes. */
+	uint8_t scratch[PROTECTED_READ + TOKEN_SLACK];
+	uint8_t sealed[PROTECTED_SEALED];
 };
 
 /* The worker that a process is; without channels. NULL with errno. */

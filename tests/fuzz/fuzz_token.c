@@ -2,7 +2,8 @@
  * Tokens of arbitrary octets under fixed keys. The first octet says the enctype, the receiver's
  * level and whether datagrams are expected; its top bit has a token made genuine (right flags, its
  * HMAC over whatever it holds, its RRC kept), so that what lies behind the HMAC is reached. Data
- * lie inside the token; what is refused changes nothing, and what is taken is not taken again.
+ * lie inside the token; what is refused changes nothing, and what is taken is not taken again. Of
+ * several such tokens side by side, one is taken, if one alone was.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #define AT_SEQ    8
 #define SEALED    0x02
 #define GENUINE   0x80
+#define SIDE      5
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -74,6 +76,33 @@ genuine(const struct encap_params *p, const uint8_t *in, size_t len, uint8_t *ou
 	return TOKEN_HEADER + total;
 }
 
+static void
+side_by_side(const struct encap_params *p, int datagrams, const uint8_t *made, size_t len, int good)
+{
+	struct token_context *t = token_new(p);
+	struct token_in in[SIDE];
+	size_t each = len + TOKEN_SLACK;
+	uint8_t *copy = malloc(SIDE * each);
+
+	check(t != NULL && copy != NULL);
+	if (datagrams)
+		token_datagrams(t);
+	for (size_t i = 0; i < SIDE; i++) {
+		in[i] = (struct token_in){ copy + i * each, len, NULL, 0 };
+		memcpy(in[i].token, made, len);
+		memset(in[i].token + len, 0xa5, TOKEN_SLACK);
+	}
+	check(token_unwrap_all(t, in, SIDE) != TOKEN_OK);
+	check((in[0].data != NULL) == good);
+	for (size_t i = 0; i < SIDE; i++) {
+		check(i == 0 || in[i].data == NULL);
+		for (size_t k = 0; k < TOKEN_SLACK; k++)
+			check(in[i].token[len + k] == 0xa5);
+	}
+	free(copy);
+	token_free(t);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -83,6 +112,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const uint8_t *got;
 	size_t len, got_len;
 	enum token_fault fault;
+	int good = 0;
 
 	if (size < 1 || size > INPUT_MAX - 128)
 		return 0;
@@ -104,8 +134,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			      got_len <= (size_t)(copy + len - got));
 		else
 			check(got == NULL && got_len == 0);
+		good = good || fault == TOKEN_OK;
 		free(copy);
 	}
 	token_free(t);
+	side_by_side(&p, (data[0] & 0x10) != 0, made, len, good);
 	return 0;
 }

@@ -6,6 +6,8 @@
 
 #include <openssl/crypto.h>
 
+#include <stdbool.h>
+
 #include "tests/unit/tokens.h"
 #include "worker/filter.h"
 
@@ -199,6 +201,22 @@ test_leaps(void **state)
 
 /* --- where it runs --- */
 
+static bool
+side_by_side(struct ends *e)
+{
+	static uint8_t out[4][TOP_SIZE + TOKEN_SLACK];
+	struct token_piece piece[4];
+	struct token_in in[4];
+
+	for (unsigned i = 0; i < 4; i++)
+		piece[i] = (struct token_piece){ plain, 60000, out[i] };
+	if (!token_wrap_all(e->from, piece, 4))
+		return false;
+	for (unsigned i = 0; i < 4; i++)
+		in[i] = (struct token_in){ out[i], 60000 + token_overhead(e->from), NULL, 0 };
+	return token_unwrap_all(e->to, in, 4) == TOKEN_OK && in[3].data_len == 60000;
+}
+
 static int
 act_tokens(void)
 {
@@ -211,6 +229,8 @@ act_tokens(void)
 			if (len == 0 || take(e.to, token, len) != TOKEN_OK)
 				return EIO;
 		}
+		if (!side_by_side(&e))
+			return EIO;
 		ends_free(&e);
 	}
 	return 0;
