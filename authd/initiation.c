@@ -90,8 +90,6 @@ acquire(struct initiation *i, OM_uint32 *minor)
 	char memory[sizeof(i->keytab) + 16];
 	OM_uint32 major = GSS_S_COMPLETE, unused;
 
-	if (i->keytab[0] == '\0' && i->ccache[0] == '\0')
-		return GSS_S_COMPLETE; /* the default: GSS_C_NO_CREDENTIAL */
 	if (i->keytab[0] != '\0') {
 		snprintf(memory, sizeof(memory), "MEMORY:tickets-%s", strrchr(i->keytab, ':') + 1);
 		e[store.count++] = (gss_key_value_element_desc){ "client_keytab", i->keytab };

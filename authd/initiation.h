@@ -18,7 +18,7 @@
 struct initiation {
 	/* What is wanted. */
 	char target[INITIATION_TEXT]; /* "service@host" */
-	char ccache[PATH_MAX_MSG];    /* "" : the process's own */
+	char ccache[PATH_MAX_MSG];    /* where there is no keytab */
 	char keytab[64];              /* "" : none */
 	char principal[PATH_MAX_MSG]; /* of the keytab; "" : its first */
 	enum level level;

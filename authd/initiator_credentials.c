@@ -157,6 +157,17 @@ text(const struct image *img, struct image_str s, char *out, size_t size)
 	return n >= 0 && (size_t)n < size;
 }
 
+/* The starter's own cache, by its name: asked for none, libkrb5 1.20 looks into all that there are,
+ * and dies of one that it cannot read. */
+static bool
+cache_of_default(char *out, size_t size)
+{
+	const char *name = krb5_cc_default_name(here.k);
+	int n = name != NULL ? snprintf(out, size, "%s", name) : -1;
+
+	return n > 0 && (size_t)n < size;
+}
+
 bool
 credentials_fill(
     const struct image *img, const struct image_upstream *u, const char *name, struct initiation *i)
@@ -171,7 +182,9 @@ credentials_fill(
 		return false;
 	if (u->keytab)
 		snprintf(i->keytab, sizeof(i->keytab), "%s", c->memory);
-	return n > 0 && (size_t)n < sizeof(i->target) &&
-	       text(img, u->ccache, i->ccache, sizeof(i->ccache)) &&
-	       text(img, u->principal, i->principal, sizeof(i->principal));
+	if (n <= 0 || (size_t)n >= sizeof(i->target) ||
+	    !text(img, u->ccache, i->ccache, sizeof(i->ccache)) ||
+	    !text(img, u->principal, i->principal, sizeof(i->principal)))
+		return false;
+	return u->keytab || i->ccache[0] != '\0' || cache_of_default(i->ccache, sizeof(i->ccache));
 }

@@ -214,12 +214,13 @@ start(struct gateway *g)
 	size_up(g);
 	if (open_basics(g) == -1 || handed_open_all(g->conf, g->handed, stderr) == -1 ||
 	    rundir_make(g->conf->run_directory, g->made) == -1 ||
-	    (g->log = log_open(g->loop, g->conf, stderr)) == NULL ||
-	    wiring_acceptor(g, g->conf, stderr) == -1)
+	    (g->log = log_open(g->loop, g->conf, stderr)) == NULL)
 		return -1;
 	if ((g->early = early_new(g->loop, g->log)) == NULL)
 		return fail("memory");
-	if (listeners_prepare(g->listeners, g->conf, stderr) == -1 || open_sessions(g) == -1)
+	/* The run directory is this gateway's alone once the sessions have its ledger. */
+	if (listeners_prepare(g->listeners, g->conf, stderr) == -1 || open_sessions(g) == -1 ||
+	    wiring_acceptor(g, g->conf, stderr) == -1)
 		return -1;
 	g->control = control_new(g->loop, g->conf->run_directory, commands_run, g);
 	if (g->control == NULL)
@@ -371,6 +372,8 @@ finish(struct gateway *g)
 		audit_num(&r, FIELD_PID, (uint64_t)getpid());
 		log_record(g->log, &r);
 	}
+	if (g->sessions != NULL) /* else the run directory is another's */
+		acceptor_dir_remove(g->first->run_directory);
 	sessions_free(g->sessions);
 	early_free(g->early);
 	if (g->log != NULL)
@@ -380,7 +383,6 @@ finish(struct gateway *g)
 	listeners_free(g->listeners);
 	policies_free(g->policies);
 	children_free(g->children);
-	acceptor_dir_remove(g->first->run_directory);
 	rundir_remove(g->first->run_directory, g->made);
 	if (g->first != g->conf)
 		conf_free(g->first);

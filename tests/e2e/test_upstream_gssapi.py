@@ -238,6 +238,21 @@ def test_no_ticket_and_an_expired_one(gateway, realm, echo):
     talk(near, echo.port)
 
 
+@pytest.mark.parametrize("octets", [b"", b"no cache of tickets at all", None], ids=["empty", "junk", "unreadable"])
+def test_a_cache_of_the_starters_that_is_none(gateway, realm, echo, octets):
+    """libkrb5 would die of it: the initiator says so, and lives. Mended, it serves without a restart."""
+    with tempfile.NamedTemporaryFile(prefix="sp.cc.", dir=realm.dir) as f:
+        f.write(octets or b"")
+        f.flush()
+        os.chown(f.name, *(2 * [64321 if octets is not None else 0]))
+        near = near_gateway(gateway, realm, far_gateway(gateway, realm), cache=False, env={"KRB5CCNAME": f"FILE:{f.name}"})
+        refused(near, b"upstream-no-credentials")
+        assert near.records("child-lost") == [] and "initiator: socks@localhost:" in near.stderr()
+        realm.kinit(f.name, owner=64321)
+        time.sleep(2.1)
+        talk(near, echo.port)
+
+
 def test_a_service_that_is_none_and_a_user_who_may_not(gateway, realm):
     far = far_gateway(gateway, realm)
     near = near_gateway(gateway, realm, far, f'service "nfs" {BY_CACHE}')
