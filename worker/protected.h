@@ -31,7 +31,9 @@ _Static_assert(PROTECTED_DATA + PROTECTED_OVERHEAD <= TOKEN_MAX, "a message's to
 /*
  * Where tokens are made side by side, so many messages are made of one read when there is so much
  * to read: a read of more than a message's data then costs less than several. Of less, as many with
- * at least PROTECTED_LANE octets each, if those are PROTECTED_LANES_MIN.
+ * at least PROTECTED_LANE octets each, if those are PROTECTED_LANES_MIN. (CPU s/GB measured with
+ * reads of 60, 240, 480 KiB: aes256-sha1 sealed at level 2 1.30, 1.13, 0.87, at level 1 0.98, 1.02,
+ * 0.72; opened at level 1, 240 and 480 KiB, 0.91, 0.84.)
  */
 #define PROTECTED_PIECES    8u
 #define PROTECTED_READ      (PROTECTED_PIECES * PROTECTED_DATA)

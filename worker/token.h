@@ -1,6 +1,7 @@
 /*
  * Tokens of one protected session: RFC 4121 section 4.2 Wrap tokens, made and checked with
- * libcrypto under the keys that authd derived. Trusts no octet of a token that it is given.
+ * libcrypto, several side by side with libipsec-mb, under the keys that authd derived. Trusts no
+ * octet of a token that it is given.
  *
  * One memory and one set of contexts of libcrypto serve all sessions of the process: a session's
  * own part (some 400 octets, no context) is its keys, its sequence numbers and its replay window.
