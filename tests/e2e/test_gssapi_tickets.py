@@ -8,6 +8,7 @@ import pytest
 
 import gss5
 import peers
+import sally
 import socks5
 from gss5 import Client, configuration, frame
 
@@ -256,3 +257,22 @@ def test_a_bad_keytab_leaves_the_old_one_in_force(gateway, realm, echo, bad):
     own.put(f"{own.path}.new")
     g.reload()
     works(g, credentials, echo, service=own.service)
+
+
+def test_a_second_gateway_leaves_the_first_ones_acceptor_alone(gateway, realm, alice, echo):
+    """It says that the run directory is taken, and has touched nothing in it."""
+    first = gateway(configuration(realm), expect_lost=1)
+    here = f"{first.run}/acceptor"
+    def state():
+        return {name: (os.stat(f"{here}/{name}").st_ino, open(f"{here}/{name}", "rb").read()) for name in os.listdir(here)}
+    before = state()
+    assert set(before) == {"krb5.conf", "rcache"}
+    second = gateway(f'listen on 127.0.0.1 port {peers.free_port()}\nrun directory "{first.run}"\n'
+                     f'auth gssapi keytab "{realm.keytab}"\n' + sally.OPEN, whole=True, ready=False)
+    status, err = second.fails_to_start()
+    assert status == 1 and "run directory" in err, err
+    assert state() == before
+    os.kill(first.children("authd")[0], signal.SIGKILL)  # the next one finds its directory, too
+    first.record("child-lost")
+    with Client(first.at, alice, 2) as c:
+        assert c.connect(echo.host, echo.port)[0] == socks5.OK
