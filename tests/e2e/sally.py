@@ -147,10 +147,20 @@ class Gateway:
             pass
         return word in self.said
 
+    def standing(self):
+        """Where each of its processes is in the kernel."""
+        def read(pid, name):
+            try:
+                with open(f"/proc/{pid}/{name}") as f:
+                    return f.read().strip()
+            except OSError as e:
+                return e.strerror
+        return [(pid, *(read(pid, name) for name in ("comm", "wchan", "syscall"))) for pid in [self.p.pid, *self.children()]]
+
     def start(self, seconds=40):
         self.launch()
         wait_for(lambda: self.heard("READY=1") or self.p.poll() is not None, seconds,
-                 lambda: "it did not become ready\n" + self.story())
+                 lambda: f"it did not become ready: {self.standing()}\n" + self.story())
         assert self.p.poll() is None, f"it ended with {self.p.returncode}\n" + self.story()
         return self
 
