@@ -210,7 +210,10 @@ chan_flush(struct chan *c)
 	c->open = NULL;
 	while (!c->ended && !c->broken && (p = STAILQ_FIRST(&c->out)) != NULL) {
 		if (packet_send(c->ev.fd, p->data, p->len, p->fd, MSG_DONTWAIT) == -1) {
-			if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM)
+			/* Also while this user has as many descriptors under way, in any process,
+			 * as it may have open: they arrive. */
+			if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM ||
+			    errno == ETOOMANYREFS)
 				break;
 			/* The peer is gone: what it has sent is still read, up to its end. */
 			c->broken = true;

@@ -6,7 +6,9 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -328,6 +330,80 @@ test_peer_that_reads_again(void **state)
 	assert_int_equal(chan_mark(&master), chan_sent(&master));
 }
 
+#define CROWD_UID 64999 /* nobody's else: the kernel counts by user */
+#define CROWD     10    /* descriptors of one message */
+#define FEW       40    /* RLIMIT_NOFILE */
+
+/* One message with CROWD descriptors to a socket that nobody reads. 0 or errno. */
+static int
+put_under_way(int sock)
+{
+	union {
+		struct cmsghdr align;
+		char octets[CMSG_SPACE(CROWD * sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { "x", 1 };
+	struct msghdr m = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.octets,
+		.msg_controllen = sizeof(control.octets) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(CROWD * sizeof(int));
+	for (int i = 0; i < CROWD; i++)
+		memcpy(CMSG_DATA(c) + i * (int)sizeof(int), &sock, sizeof(sock));
+	return sendmsg(sock, &m, MSG_DONTWAIT) == -1 ? errno : 0;
+}
+
+/* The kernel lets a user have no more descriptors under way than open: other processes' count. A
+ * channel waits for them to arrive, and loses nothing. 0, or the step that failed. */
+static int
+crowded(void)
+{
+	struct rlimit few = { FEW, FEW };
+	struct msg_policy p = { .version = 1 };
+	int crowd[2], error = 0;
+
+	setup(NULL);
+	if (setresuid(CROWD_UID, CROWD_UID, CROWD_UID) == -1 ||
+	    setrlimit(RLIMIT_NOFILE, &few) == -1 ||
+	    socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, crowd) == -1)
+		return 1;
+	for (int i = 0; i < FEW && error == 0; i++)
+		error = put_under_way(crowd[0]);
+	if (error != ETOOMANYREFS)
+		return 2; /* else the test shows nothing */
+	if (chan_send(&master, MSG_POLICY, &p, sizeof(p), dup(crowd[0])) == -1)
+		return 3;
+	run_for(2);
+	if (chan_sent(&master) == chan_mark(&master) || ended != 0)
+		return 4;
+	close(crowd[0]);
+	close(crowd[1]); /* what was under way is gone */
+	run_for(50);
+	if (chan_sent(&master) != chan_mark(&master) || ended != 0)
+		return 5;
+	unsigned char buf[1024];
+	return recv(worker, buf, sizeof(buf), MSG_DONTWAIT) > (ssize_t)sizeof(p) ? 0 : 6;
+}
+
+static void
+test_descriptors_under_way(void **state)
+{
+	int status;
+
+	(void)state;
+	if (getuid() != 0)
+		skip();
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(crowded());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 int
 main(void)
 {
@@ -341,6 +417,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_callback_refuses, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_peer_that_never_reads, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_peer_that_reads_again, setup, teardown),
+		cmocka_unit_test(test_descriptors_under_way),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
