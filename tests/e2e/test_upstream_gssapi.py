@@ -364,6 +364,7 @@ class Mit(peers.Server):
 def mit(realm, monkeypatch):
     """Makes an upstream of MIT's, with the realm's keytab."""
     monkeypatch.setenv("KRB5_CONFIG", f"{realm.dir}/krb5.conf")
+    monkeypatch.setenv("KRB5RCACHENAME", "none:")  # else one stays behind in /var/tmp
     made = []
 
     def make(**how):
