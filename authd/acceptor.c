@@ -19,6 +19,7 @@
 #include "authd/keys.h"
 #include "authd/keytab.h"
 #include "authd/link.h"
+#include "authd/pieces.h"
 #include "authd/wipe.h"
 #include "common/child.h"
 
@@ -113,21 +114,6 @@ acceptor_keytab(const struct msg *m)
 
 /* --- rounds --- */
 
-void
-acceptor_reply(struct exchange *x, enum token_kind kind, const uint8_t *token, size_t len)
-{
-	struct msg_auth_token t = { .sid = x->sid, .total = (uint32_t)len, .kind = (uint8_t)kind };
-
-	/* Where a send fails the worker is gone, or does not read: its channel's end follows. */
-	do {
-		size_t n = len - t.at < TOKEN_PIECE_MAX ? len - t.at : TOKEN_PIECE_MAX;
-
-		(void)chan_send_tail(&x->worker->chan, MSG_AUTH_REPLY, &t, sizeof(t),
-		    n > 0 ? token + t.at : NULL, n, -1);
-		t.at += (uint32_t)n;
-	} while (t.at < len);
-}
-
 static bool
 acceptor_room(void)
 {
@@ -159,7 +145,7 @@ acceptor_accepted(struct exchange *x)
 {
 	struct acceptor *a = x->check;
 
-	acceptor_reply(x, TOKEN_LEVEL, a->level_token, a->level_token_len);
+	pieces_send(&x->worker->chan, x->sid, TOKEN_LEVEL, a->level_token, a->level_token_len);
 	(void)chan_send(&x->worker->chan, MSG_AUTH_KEYS, &a->keys, sizeof(a->keys), -1);
 }
 

@@ -50,9 +50,6 @@ struct acceptor {
 	struct msg_auth_keys keys;
 };
 
-/* Answers the worker with a token. */
-void acceptor_reply(struct exchange *x, enum token_kind kind, const uint8_t *token, size_t len);
-
 /* --- acceptor_token.c: pieces become tokens --- */
 
 /* AUTH_TOKEN. False: refused. */

@@ -11,6 +11,7 @@
 
 #include "authd/acceptor.h"
 #include "authd/acceptor_fault.h"
+#include "authd/pieces.h"
 #include "common/encap.h"
 
 #define PRINCIPAL_MAX 1024 /* octets of one as text; a longer one has no name here */
@@ -202,7 +203,7 @@ acceptor_context_round(struct exchange *x, const struct image *img)
 	/* A token beside an error says more than the client needs to know: RFC 1961 section 3.7
 	 * has an octet for that. Complete without one, it is told so with an empty one (3.6). */
 	if (v == VERDICT_NONE)
-		acceptor_reply(x, TOKEN_CONTEXT, out.value, out.length);
+		pieces_send(&x->worker->chan, x->sid, TOKEN_CONTEXT, out.value, out.length);
 	(void)gss_release_buffer(&unused, &out);
 	return v;
 }

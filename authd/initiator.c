@@ -17,6 +17,7 @@
 #include "authd/initiation.h"
 #include "authd/initiator_parts.h"
 #include "authd/keys.h"
+#include "authd/pieces.h"
 #include "authd/threads.h"
 #include "common/child.h"
 #include "common/wire.h"
@@ -94,26 +95,6 @@ answer(struct exchange *x, enum verdict_code v)
 		r.level = x->i.params.level;
 	(void)chan_send(&x->peer->chan, MSG_UPSTREAM_RESULT, &r, sizeof(r), -1);
 	leave(x);
-}
-
-/* A token for the upstream, in pieces. */
-static void
-send_token(struct peer *p, struct sid sid, enum token_kind kind, const uint8_t *token, size_t len)
-{
-	size_t at = 0;
-
-	do {
-		struct msg_auth_token t = { .sid = sid,
-			.total = (uint32_t)len,
-			.at = (uint32_t)at,
-			.kind = (uint8_t)kind };
-		size_t n = len - at < TOKEN_PIECE_MAX ? len - at : TOKEN_PIECE_MAX;
-
-		/* Where it fails the worker is gone, or does not read: its channel's end follows.
-		 */
-		(void)chan_send_tail(&p->chan, MSG_AUTH_REPLY, &t, sizeof(t), token + at, n, -1);
-		at += n;
-	} while (at < len);
 }
 
 /* What stands in the way is for the operator to know, and no secret; but it could fill a disk. */
@@ -199,9 +180,11 @@ done(struct job *j)
 		free(x);
 	} else if (i->verdict == VERDICT_NONE) {
 		if (i->has_context)
-			send_token(x->peer, x->sid, TOKEN_CONTEXT, i->context, i->context_len);
+			pieces_send(
+			    &x->peer->chan, x->sid, TOKEN_CONTEXT, i->context, i->context_len);
 		if (i->has_level)
-			send_token(x->peer, x->sid, TOKEN_LEVEL, i->wrapped, i->wrapped_len);
+			pieces_send(
+			    &x->peer->chan, x->sid, TOKEN_LEVEL, i->wrapped, i->wrapped_len);
 		free(i->context);
 		free(i->wrapped);
 		i->context = i->wrapped = NULL;
@@ -234,7 +217,7 @@ begin_password(struct exchange *x, const char *name)
 		answer(x, VERDICT_FAILED);
 		return;
 	}
-	send_token(x->peer, x->sid, TOKEN_PASSWORD, message, len);
+	pieces_send(&x->peer->chan, x->sid, TOKEN_PASSWORD, message, len);
 	explicit_bzero(message, sizeof(message));
 	answer(x, VERDICT_ACCEPT);
 }
