@@ -35,6 +35,7 @@ struct listener {
 	struct ev ev;
 	int fd; /* ev.fd is -1 while nothing is accepted */
 	struct worker *w;
+	struct addrport at; /* a wildcard: that of each client's connection is looked up */
 	uint32_t index;
 	bool draining;       /* UNLISTEN came: what is queued is accepted, then it is closed */
 	uint32_t drain_left; /* clients that it still takes */
