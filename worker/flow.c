@@ -247,11 +247,11 @@ read_none(struct session *s, enum side d, ssize_t n)
 	return 0;
 }
 
-/* As much as is made or opened side by side? Others have their turn after it. */
-static bool
-wide(const struct worker *w)
+/* How much is read at a time, after which others have their turn. */
+static size_t
+wide(const struct worker *w, size_t narrow)
 {
-	return token_lanes() > 1 && w->held < WIDE_HELD;
+	return w->held < WIDE_HELD ? PROTECTED_READ : narrow;
 }
 
 /* From a side that is encapsulated. What is sound before a fault goes on. */
@@ -260,7 +260,7 @@ pump_opened(struct session *s, enum side d)
 {
 	struct protected *p = s->protected[d];
 	struct clear c;
-	size_t size = wide(s->w) ? PROTECTED_READ : GSS_MESSAGE_MAX;
+	size_t size = token_lanes() > 1 ? wide(s->w, GSS_MESSAGE_MAX) : GSS_MESSAGE_MAX;
 	ssize_t n = protected_recv(p, s->fd[d], s->w->scratch, size, &c);
 	int r = 0;
 
@@ -285,7 +285,7 @@ int
 flow_pump(struct session *s, enum side d)
 {
 	uint8_t *buf = s->w->scratch;
-	size_t size = s->protected[other(d)] != NULL && wide(s->w) ? PROTECTED_READ : SCRATCH_SIZE;
+	size_t size = wide(s->w, SCRATCH_SIZE);
 
 	if (s->protected[d] != NULL)
 		return pump_opened(s, d);

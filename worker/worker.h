@@ -43,13 +43,14 @@ struct listener {
 };
 
 /*
- * What the relay reads at a time. Never 64 KiB: loopback carries 65483 octets a segment, and 65536
- * leaves a tail of 53 (the design has the measurement).
+ * What the relay reads at a time: PROTECTED_READ, 480 KiB, which is up to 40 % less CPU time an
+ * octet than 60 KiB; or this while what relays hold is much. Never 64 KiB: loopback carries 65483
+ * octets a segment, and 65536 leaves a tail of 53 (the design has the measurement).
  */
 #define SCRATCH_SIZE (60u * 1024)
 
-/* Octets that all relays of a worker hold at most for reads to be wide (PROTECTED_READ): receivers
- * that take nothing cost no more than with reads of SCRATCH_SIZE, and this. */
+/* Octets that all relays of a worker hold at most for reads to be wide: receivers that take nothing
+ * cost no more than with reads of SCRATCH_SIZE, and this. */
 #define WIDE_HELD (32u * 1024 * 1024)
 
 /*
