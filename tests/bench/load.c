@@ -22,8 +22,8 @@
 struct load load;
 
 static int epoll_fd;
-static const struct work *const works[] = { &work_connect, &work_greet, &work_pingpong,
-	&work_idle };
+static const struct work *const works[] = { &work_connect, &work_greet, &work_pingpong, &work_bulk,
+	&work_udp, &work_idle };
 #define WORKS (sizeof(works) / sizeof(works[0]))
 
 static _Noreturn void
@@ -137,6 +137,8 @@ results_print(double seconds)
 {
 	printf("units %llu\nseconds %.6f\nrate %.1f\n", (unsigned long long)load.done, seconds,
 	    (double)load.done / seconds);
+	if (load.tick != NULL)
+		printf("lost %llu\n", (unsigned long long)load.lost);
 	if (stats_quantile(0.5) > 0)
 		printf("p50_us %.1f\np99_us %.1f\n", (double)stats_quantile(0.5) / 1e3,
 		    (double)stats_quantile(0.99) / 1e3);

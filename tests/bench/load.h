@@ -44,7 +44,7 @@ struct work {
 	void (*setup)(char **args);
 	void (*begin)(void);
 };
-extern const struct work work_connect, work_greet, work_pingpong, work_idle;
+extern const struct work work_connect, work_greet, work_pingpong, work_idle, work_bulk, work_udp;
 
 enum step { STEP_CONNECT, STEP_METHOD, STEP_PASSWORD, STEP_REPLY, STEP_OPEN };
 enum command { COMMAND_GREET = 0, COMMAND_CONNECT = 1, COMMAND_ASSOCIATE = 3 };
@@ -61,9 +61,8 @@ struct conn {
 	uint8_t in[MESSAGE + 1]; /* one more than any message, to see what is too much */
 	int64_t began;           /* ns */
 	uint64_t unit;           /* which message is under way */
-	void (*opened)(struct conn *);   /* of a client */
-	void (*readable)(struct conn *); /* of an open one */
-	void *more;                      /* the work's own */
+	void (*opened)(struct conn *); /* of a client */
+	void (*serve)(struct conn *);  /* of an open one: it has an event */
 };
 
 /* --- load.c --- */
@@ -81,15 +80,19 @@ void line_read(void);
 
 _Noreturn void conn_fail(const struct conn *, const char *what, ...)
     __attribute__((format(printf, 2, 3)));
-/* The target ports: each accepted connection is given to `accepted`, which sets readable. */
+/* The target ports: each accepted connection is given to `accepted`, which sets serve. */
 void targets_listen(void (*accepted)(struct conn *));
 extern unsigned targets_accepted, targets_closed;
+/* 127.0.0.1, or the n-th behind it. */
+struct sockaddr_in loopback(unsigned n, uint16_t port);
 struct sockaddr_in target_address(unsigned n);
 /* Of client `number`. */
 struct sockaddr_in client_address(unsigned n);
 void conn_open(struct conn *, unsigned n, enum command, void (*opened)(struct conn *));
 /* Opens n sessions, in set-up, and waits until the targets have them too. */
-struct conn *sessions_open(unsigned n, enum command, void (*readable)(struct conn *));
+struct conn *sessions_open(unsigned n, enum command, void (*serve)(struct conn *));
+/* Serves one that has nothing under way: an event is an error. */
+void conn_quiet(struct conn *);
 /* All of these octets, in one send. */
 void conn_send(struct conn *, const void *, size_t len);
 /* Reads; true when all the `want` octets are in `in` (and forgotten with the next). */

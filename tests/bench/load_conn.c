@@ -100,8 +100,18 @@ conn_take(struct conn *c, size_t want)
 	return true;
 }
 
-/* 127.0.0.1 and those behind it. */
-static struct sockaddr_in
+void
+conn_quiet(struct conn *c)
+{
+	ssize_t n = recv(c->ev.fd, c->in, sizeof(c->in), 0);
+
+	if (n == -1)
+		conn_fail(c, "recv: %s", strerror(errno));
+	conn_fail(
+	    c, "%s, while nothing is under way", n == 0 ? "it has ended" : "octets have come");
+}
+
+struct sockaddr_in
 loopback(unsigned n, uint16_t port)
 {
 	return (struct sockaddr_in){ .sin_family = AF_INET,
@@ -117,7 +127,7 @@ target_ready(struct ev *ev, uint32_t events)
 	struct conn *c = (struct conn *)ev;
 
 	(void)events;
-	c->readable(c);
+	c->serve(c);
 }
 
 static void
@@ -286,7 +296,7 @@ conn_ready(struct ev *ev, uint32_t events)
 		conn_reply(c);
 		break;
 	case STEP_OPEN:
-		c->readable(c);
+		c->serve(c);
 		break;
 	}
 }
@@ -335,7 +345,7 @@ session_opened(struct conn *c)
 }
 
 struct conn *
-sessions_open(unsigned n, enum command command, void (*readable)(struct conn *))
+sessions_open(unsigned n, enum command command, void (*serve)(struct conn *))
 {
 	unsigned first = n < ABREAST ? n : ABREAST;
 
@@ -344,7 +354,7 @@ sessions_open(unsigned n, enum command command, void (*readable)(struct conn *))
 	sessions.n = n;
 	sessions.command = command;
 	for (unsigned i = 0; i < n; i++)
-		sessions.all[i].readable = readable;
+		sessions.all[i].serve = serve;
 	sessions.begun = first;
 	for (unsigned i = 0; i < first; i++)
 		conn_open(&sessions.all[i], i, command, session_opened);
