@@ -143,12 +143,17 @@ $(UNITS) $(HELPERS): $(B)/%: $(O)/tests/%.o $(ALL_LIBS)
 	$(call folder,$(@D))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS)
-# Of the benchmark, which stand for programs on MIT's API alone.
-BENCHERS := $(patsubst tests/%.c,$(B)/%,$(wildcard tests/bench/*.c))
-$(BENCHERS): $(B)/%: $(O)/tests/%.o
+# Of the benchmark: of one file each, but for the load generator, which is of several.
+LOAD_SRC := $(wildcard tests/bench/load*.c)
+BENCHERS := $(B)/bench/load $(patsubst tests/%.c,$(B)/%,$(filter-out $(LOAD_SRC),$(wildcard tests/bench/*.c)))
+$(B)/bench/load: $(call obj,$(LOAD_SRC))
+$(filter-out %/load,$(BENCHERS)): $(B)/%: $(O)/tests/%.o
+# Those that stand for programs on MIT's API.
+$(B)/bench/gss_%: LIBS_BENCH := -lgssapi_krb5 -lpthread
+$(BENCHERS):
 	$(call folder,$(@D))
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lgssapi_krb5 -lpthread
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_BENCH)
 unit: $(UNITS)
 	@set -e; for t in $(UNITS); do $$t; done
 testbuild: all $(UNITS) $(HELPERS)
