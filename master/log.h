@@ -19,8 +19,9 @@
 
 struct log; /* the set of all configured logs */
 
-/* Opens every log of c; on failure NULL, and what and why on `errors`. A syslog socket that
- * is not there is no failure: a warning, and records wait for it. */
+/* In the process that writes the records, whose id they have. Opens every log of c; on failure
+ * NULL, and what and why on `errors`. A syslog socket that is not there is no failure: a warning,
+ * and records wait for it. */
 struct log *log_open(struct loop *l, const struct conf *c, FILE *errors);
 /* A new configuration's logs, or the same reopened (SIGHUP after rotation). What was queued for a
  * log that stays is kept. 0, or -1 with errno, and what and why on `errors`: the old ones
