@@ -7,6 +7,7 @@
 #include <err.h>
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -22,6 +23,7 @@
 struct log {
 	struct loop *loop;
 	struct sinks sinks;
+	struct deadline turn; /* hands over at the end of the turn; armed while records wait */
 	uint64_t seq;
 	bool drop;      /* log overflow drop */
 	bool reporting; /* inside log_tell_lost */
@@ -101,6 +103,8 @@ log_write(struct log *lg, struct audit_rec *r)
 			sink_put(s, t.p, t.len, capped);
 		}
 	}
+	if (!deadline_armed(&lg->turn))
+		deadline_arm(lg->loop, &lg->turn, 0);
 }
 
 /* Where there is room again, one record tells how many are missing: in every log, by the name of
@@ -139,6 +143,32 @@ log_record(struct log *lg, struct audit_rec *r)
 {
 	log_write(lg, r);
 	log_tell_lost(lg);
+}
+
+/* Also what a log lost by this is told: by a record of the next turn. */
+static void
+hand_over(struct log *lg)
+{
+	struct sink *s;
+
+	STAILQ_FOREACH (s, &lg->sinks, entry)
+		sink_flush(s);
+	log_tell_lost(lg);
+}
+
+static void
+log_on_turn(struct deadline *d)
+{
+	hand_over((struct log *)(void *)((char *)d - offsetof(struct log, turn)));
+}
+
+void
+log_flush(struct log *lg)
+{
+	if (!deadline_armed(&lg->turn))
+		return;
+	deadline_disarm(&lg->turn);
+	hand_over(lg);
 }
 
 bool
@@ -219,6 +249,7 @@ log_open(struct loop *l, const struct conf *c, FILE *errors)
 	lg->pid = getpid();
 	lg->head_s = UINT64_MAX;
 	lg->loop = l;
+	lg->turn.cb = log_on_turn;
 	lg->drop = c->log_overflow_drop;
 	if (sinks_open(lg, c, &lg->sinks, errors) == -1) {
 		free(lg);
@@ -277,6 +308,8 @@ log_close(struct log *lg, unsigned ms)
 		}
 	}
 	log_tell_lost(lg);
+	log_flush(lg);
+	deadline_disarm(&lg->turn);
 	STAILQ_FOREACH (s, &lg->sinks, entry)
 		if (!STAILQ_EMPTY(&s->queue))
 			warnx("log %s did not take the last records", sink_name(s));

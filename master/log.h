@@ -30,9 +30,12 @@ int log_reopen(struct log *lg, const struct conf *c, FILE *errors);
 /* Sends what waits for at most `ms`, blocking (the end of the gateway), and frees. */
 void log_close(struct log *lg, unsigned ms);
 
-/* One record to every log: numbers and stamps it, formats once per format in use, sends or queues.
- */
+/* One record to every log: numbers and stamps it, formats once per format in use, queues. Records
+ * of one turn of the loop are handed over together: at its end, or when there are many. */
 void log_record(struct log *lg, struct audit_rec *r);
+/* Hands them over now: called before anyone is told of what they say. What a log does not take
+ * stays queued. */
+void log_flush(struct log *lg);
 
 /* A log's queue is so full that no new session may begin (never true with `log overflow drop`). */
 bool log_refuses(const struct log *lg);
