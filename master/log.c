@@ -64,7 +64,8 @@ put_syslog_head(struct log *lg, struct text *t, const struct sink *s, const stru
 
 	if (second != lg->head_s)
 		head_make(lg, second);
-	text_format(t, "<%d", s->facility | r->severity);
+	text_char(t, '<');
+	text_number(t, (uint64_t)(s->facility | r->severity));
 	text_string(t, lg->head);
 }
 

@@ -4,6 +4,7 @@
  */
 #include "master/sessions.h"
 
+#include <bsd/string.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -384,8 +385,8 @@ sessions_decided_by(struct sessions *s, struct ledger_entry *e, uint32_t version
 	e->version = version;
 	e->rule = rule;
 	e->log = policies_rule_logs(s->setup.policies, version, rule);
-	snprintf(e->rule_text, sizeof(e->rule_text), "%s",
-	    policies_rule_text(s->setup.policies, version, rule));
+	strlcpy(e->rule_text, policies_rule_text(s->setup.policies, version, rule),
+	    sizeof(e->rule_text));
 }
 
 /* The record first: nothing is granted that is not in the trail. */
@@ -430,8 +431,10 @@ note_via(const struct sessions *s, struct ledger_entry *e, const struct msg_atte
 	const struct image *img = policies_image(s->setup.policies, a->version);
 	const struct image_upstream *u = a->via != 0 ? image_upstream(img, a->via - 1) : NULL;
 
-	snprintf(e->via, sizeof(e->via), "%.*s", u != NULL ? (int)u->name.len : 0,
-	    u != NULL ? (const char *)image_octets(img, u->name) : "");
+	e->via[0] = '\0';
+	if (u != NULL)
+		snprintf(e->via, sizeof(e->via), "%.*s", (int)u->name.len,
+		    (const char *)image_octets(img, u->name));
 }
 
 bool
