@@ -262,11 +262,11 @@ read_none(struct session *s, enum side d, ssize_t n)
 	return 0;
 }
 
-/* How much is read at a time, after which others have their turn. */
-static size_t
-wide(const struct worker *w, size_t narrow)
+/* May reads be wide? Others have their turn after one. */
+static bool
+wide(const struct worker *w)
 {
-	return w->held < WIDE_HELD ? PROTECTED_READ : narrow;
+	return w->held < WIDE_HELD;
 }
 
 /* From a side that is encapsulated. What is sound before a fault goes on. */
@@ -275,7 +275,7 @@ pump_opened(struct session *s, enum side d)
 {
 	struct protected *p = s->protected[d];
 	struct clear c;
-	size_t size = token_lanes() > 1 ? wide(s->w, GSS_MESSAGE_MAX) : GSS_MESSAGE_MAX;
+	size_t size = token_lanes() > 1 && wide(s->w) ? PROTECTED_READ : GSS_MESSAGE_MAX;
 	ssize_t n = protected_recv(p, s->fd[d], s->w->scratch, size, &c);
 	int r = 0;
 
@@ -300,7 +300,8 @@ int
 flow_pump(struct session *s, enum side d)
 {
 	uint8_t *buf = s->w->scratch;
-	size_t size = wide(s->w, SCRATCH_SIZE);
+	bool lanes = s->protected[other(d)] != NULL && token_lanes() > 1;
+	size_t size = !wide(s->w) ? SCRATCH_SIZE : lanes ? PROTECTED_READ : WIDE_SIZE;
 
 	if (s->protected[d] != NULL)
 		return pump_opened(s, d);
