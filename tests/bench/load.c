@@ -1,7 +1,7 @@
 /*
  * The load generator's command line, its protocol on standard input and output, and its loop. It
  * says "ready" when all that is not measured is done, waits for a line, does the work, says "done"
- * and what it took; see usage().
+ * and what it took, and ends with another line or the end of its input; see usage().
  */
 #include "load.h"
 
@@ -175,7 +175,10 @@ main(int argc, char **argv)
 	loop_run();
 	ended = now();
 	puts("done");
+	fflush(stdout);
 	if (load.units > 0)
 		results_print((double)(ended - began) / 1e9);
+	fflush(stdout);
+	line_read(); /* what is open stays so until the caller has counted the stretch */
 	return 0;
 }
