@@ -1,0 +1,150 @@
+"""What is measured: each work with its unit, its load generator's arguments and its aim; and how works of a kind are run
+over the servers in turns, so that a pair is of one moment."""
+import crypt
+import dataclasses
+import statistics
+import time
+
+import gateway
+import measure
+import processes
+import servers
+from measure import Failed
+from servers import B
+
+SESSIONS = 5000  # the most that are open at a time
+FEW = 10
+STARTS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    name: str
+    args: tuple  # of the load generator; N stands for the number of units
+    unit: str = "us"  # of CPU, for what
+    first: int = 2000  # units of the stretch by which the others' length is found
+    aim: float = None  # times the floor, at most
+    settle: bool = False
+
+
+def pingpong(sessions, aim=None):
+    return Work(f"pingpong-{sessions}", ("pingpong", sessions, "N"), aim=aim, first=4000 if sessions < SESSIONS else 2 * SESSIONS)
+
+
+def bulk(way, streams, aim=None):
+    return Work(f"bulk-{way}-{streams}", ("bulk", way, streams, "N"), unit="us/MiB", first=64, aim=aim)
+
+
+def udp(size, associations, aim=None):
+    return Work(f"udp-{size}-{associations}", ("udp", size, associations, "N"), aim=aim)
+
+
+KINDS = {
+    "connect": [Work("connect", ("connect", "N", 64), first=1000, aim=1.35, settle=True)],
+    "pingpong": [pingpong(1), pingpong(64, 1.08), pingpong(SESSIONS)],
+    "bulk": [bulk(way, streams, 1.03 if streams == 8 else None) for way in ("down", "up") for streams in (1, 8, 64)],
+    "udp": [udp(size, n, 1.05 if size == 512 else None) for size in (64, 512, 1200) for n in (1, 16)],
+    "password": [Work("password", ("greet", "N", 64), first=64, settle=True)],
+}
+
+
+def load(work, server, units):
+    argv = [f"{B}/bench/load", *(["-p", server.port] if server.port else []), *(["-u"] if work.name == "password" else []),
+            *(units if a == "N" else a for a in work.args)]
+    return measure.stretch(argv, server, settle=work.settle)
+
+
+class Runner:
+    """Runs works over servers, and keeps what came of it: stretches[work][server] is a list, one for each round; a
+    number in its place is a figure that is no stretch; failures are (server, work, why)."""
+
+    def __init__(self, names, pairs, seconds):
+        self.names, self.pairs, self.seconds = names, pairs, seconds
+        self.stretches, self.failures = {}, []
+
+    def servers(self, kind):
+        made = {"floor": servers.Floor, "sallyport": gateway.Gateway, "dante": servers.Dante, "none": servers.Straight,
+                "microsocks": lambda: servers.Microsocks(password=kind == "password")}
+        return [s for s in (made[name]() for name in self.names) if kind not in s.lacks]
+
+    def attempt(self, server, work, what):
+        """what(), whose failure costs its own figure alone."""
+        try:
+            return what()
+        except Failed as e:
+            self.failures.append((server.name, work, str(e)))
+            return None
+
+    def rounds(self, kind, works):
+        up = [s for s in self.servers(kind) if self.attempt(s, kind, s.start)]
+        try:
+            units = {}
+            for w in works:
+                for s in up:
+                    first = self.attempt(s, w.name, lambda: load(w, s, w.first))
+                    if first:
+                        units[w, s] = max(w.first, int(first.said["rate"] * self.seconds))
+            for _ in range(self.pairs):
+                for w, s in list(units):
+                    self.keep(w.name, s, self.attempt(s, w.name, lambda: load(w, s, units[w, s])))
+                if kind == "password":
+                    self.crypt(up)
+        finally:
+            self.stop(up, kind)
+
+    def keep(self, work, server, figure):
+        self.stretches.setdefault(work, {}).setdefault(server.name, []).append(figure)
+
+    def stop(self, up, kind):
+        for s in up:
+            self.attempt(s, kind, s.stop)
+
+    def crypt(self, up):
+        """us of CPU that crypt(3) alone takes, with the hash that the gateway checks against."""
+        for s in up:
+            if s.name == "sallyport":
+                began, times = time.thread_time_ns(), 20
+                for _ in range(times):
+                    crypt.crypt("bench", s.hashed())
+                self.stretches.setdefault("crypt", {}).setdefault(s.name, []).append((time.thread_time_ns() - began) / 1e3 / times)
+
+    def idle(self):
+        """Octets of user memory for an idle session."""
+        def held(server, sessions):
+            with measure.Load([f"{B}/bench/load", "-p", server.port, "idle", sessions]) as l:
+                l.expect("ready")
+                processes.quiet(server.roots())
+                octets = processes.memory(server.pid)
+                l.go()
+                l.expect("done")
+                l.end()
+            return octets
+        for s in self.servers("idle"):
+            if self.attempt(s, "idle", s.start):
+                self.keep("idle", s, self.attempt(s, "idle", lambda: -(held(s, FEW) - held(s, SESSIONS)) / (SESSIONS - FEW)))
+                self.stop([s], "idle")
+
+    def start(self):
+        """Until it answers, from nothing: (wall, CPU) in s."""
+        def one(server):
+            server.prepare()
+            began = time.monotonic()
+            server.launch()
+            server.wait(0.001)
+            wall = time.monotonic() - began
+            return wall, sum(processes.cpu(server.pid).values()) / 1e9
+        for _ in range(STARTS):
+            for s in self.servers("start"):
+                self.keep("start", s, self.attempt(s, "start", lambda: one(s)))
+                self.stop([s], "start")
+
+
+def median(stretches, of):
+    got = [of(s) for s in stretches if s is not None]
+    return statistics.median(got) if got else None
+
+
+def ratio(above, below, of=lambda s: s.cost):
+    """The median of the pairs' ratios."""
+    got = [of(a) / of(b) for a, b in zip(above, below) if a is not None and b is not None and of(b) > 0]
+    return statistics.median(got) if got else None
