@@ -82,10 +82,10 @@ loop_run(void)
 {
 	struct epoll_event events[EVENTS];
 	int64_t ticked = now(), heard = ticked, t;
-	int n;
+	int n, wait_ms = load.patient ? -1 : load.tick != NULL ? TICK_MS : STALL_MS;
 
 	while (!load.over) {
-		n = epoll_wait(epoll_fd, events, EVENTS, load.tick != NULL ? TICK_MS : STALL_MS);
+		n = epoll_wait(epoll_fd, events, EVENTS, wait_ms);
 		if (n == -1 && errno != EINTR)
 			err(1, "epoll_wait");
 		for (int i = 0; i < n; i++) {
@@ -98,9 +98,7 @@ loop_run(void)
 		if (n > 0)
 			heard = t;
 		else if (t - heard >= STALL_MS * NS_PER_MS)
-			errx(1, "nothing has happened for %d s: %llu of %llu units are done",
-			    STALL_MS / 1000, (unsigned long long)load.done,
-			    (unsigned long long)load.units);
+			conn_stalled(STALL_MS / 1000);
 		if (load.tick != NULL && t - ticked >= TICK_MS * NS_PER_MS) {
 			ticked = t;
 			load.tick(t);

@@ -23,6 +23,7 @@
 struct load {
 	uint16_t port; /* of the SOCKS server; 0: straight to the target */
 	bool password; /* RFC 1929 instead of method none */
+	bool patient;  /* nothing need happen: the end is not this process's */
 	bool over;     /* set by who has done the last unit, or opened the last session */
 	uint64_t units, done;
 	uint64_t lost;         /* datagrams sent again */
@@ -81,6 +82,8 @@ void line_read(void);
 _Noreturn void conn_fail(const struct conn *, const char *what, ...)
     __attribute__((format(printf, 2, 3)));
 /* The target ports: each accepted connection is given to `accepted`, which sets serve. */
+/* Says where it stands. */
+_Noreturn void conn_stalled(int seconds);
 void targets_listen(void (*accepted)(struct conn *));
 extern unsigned targets_accepted, targets_closed;
 /* 127.0.0.1, or the n-th behind it. */
@@ -109,6 +112,7 @@ bool message_read(const uint8_t *, size_t len, uint64_t *unit);
 /* --- load_stats.c --- */
 
 void stats_add(int64_t ns);
+/* The latency that a part q of all units is below; 0 where there are none. */
 int64_t stats_quantile(double q);
 
 #endif

@@ -134,7 +134,6 @@ connect_next(struct conn *c)
 {
 	if (begun == load.units)
 		return;
-	c->began = now();
 	conn_open(c, (unsigned)begun++, COMMAND_CONNECT, connect_opened);
 }
 
@@ -186,7 +185,6 @@ greet_next(struct conn *c)
 {
 	if (begun == load.units)
 		return;
-	c->began = now();
 	conn_open(c, (unsigned)begun++, COMMAND_GREET, greet_opened);
 }
 
@@ -287,6 +285,7 @@ idle_begin(void)
 {
 	static struct ev input = { STDIN_FILENO, idle_input };
 
+	load.patient = true;
 	loop_add(&input, EPOLLIN);
 }
 
