@@ -64,7 +64,7 @@ loop_add(struct ev *ev, uint32_t events)
 	struct epoll_event e = { .events = events, .data.ptr = ev };
 
 	if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, ev->fd, &e) == -1)
-		err(1, "epoll_ctl: add");
+		err(1, "epoll_ctl: add descriptor %d", ev->fd);
 }
 
 void
@@ -73,7 +73,7 @@ loop_change(struct ev *ev, uint32_t events)
 	struct epoll_event e = { .events = events, .data.ptr = ev };
 
 	if (epoll_ctl(epoll_fd, EPOLL_CTL_MOD, ev->fd, &e) == -1)
-		err(1, "epoll_ctl: change");
+		err(1, "epoll_ctl: change descriptor %d", ev->fd);
 }
 
 /* No handler closes another's descriptor, so each event of a batch has its owner still. */
@@ -133,8 +133,9 @@ descriptors_raise(void)
 static void
 results_print(double seconds)
 {
-	printf("units %llu\nseconds %.6f\nrate %.1f\n", (unsigned long long)load.done, seconds,
-	    (double)load.done / seconds);
+	double units = (double)load.done / (load.octets ? 1 << 20 : 1);
+
+	printf("units %.0f\nseconds %.6f\nrate %.1f\n", units, seconds, units / seconds);
 	if (load.tick != NULL)
 		printf("lost %llu\n", (unsigned long long)load.lost);
 	if (stats_quantile(0.5) > 0)
@@ -146,7 +147,7 @@ int
 main(int argc, char **argv)
 {
 	const struct work *work = NULL;
-	int64_t began, ended;
+	int64_t began = 0, ended = 0;
 	int c;
 
 	while ((c = getopt(argc, argv, "+p:u")) != -1) {
@@ -170,12 +171,17 @@ main(int argc, char **argv)
 	puts("ready");
 	fflush(stdout);
 	line_read();
-	began = now();
-	work->begin();
-	loop_run();
-	ended = now();
+	if (work->begin != NULL) {
+		began = now();
+		work->begin();
+		loop_run();
+		ended = now();
+	}
 	puts("done");
-	if (load.units > 0)
+	if (work->begin != NULL)
 		results_print((double)(ended - began) / 1e9);
+	fflush(stdout);
+	if (work->rest != NULL)
+		work->rest();
 	return 0;
 }

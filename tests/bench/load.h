@@ -25,6 +25,7 @@ struct load {
 	bool password; /* RFC 1929 instead of method none */
 	bool patient;  /* nothing need happen: the end is not this process's */
 	bool over;     /* set by who has done the last unit, or opened the last session */
+	bool octets;   /* that is what the units are here: MiB on standard output */
 	uint64_t units, done;
 	uint64_t lost;         /* datagrams sent again */
 	void (*tick)(int64_t); /* every TICK_MS, where set */
@@ -37,13 +38,14 @@ struct ev {
 	void (*ready)(struct ev *, uint32_t events);
 };
 
-/* One work that load knows. begin() starts the stretch, after which the loop runs until load.over.
- */
+/* One work that load knows. begin() starts the stretch, after which the loop runs until load.over;
+ * rest() is what is still done when the stretch is over. Both may be NULL. */
 struct work {
 	const char *name, *usage;
 	int args;
 	void (*setup)(char **args);
 	void (*begin)(void);
+	void (*rest)(void);
 };
 extern const struct work work_connect, work_greet, work_pingpong, work_idle, work_bulk, work_udp;
 
