@@ -23,7 +23,9 @@
 struct load {
 	uint16_t port; /* of the SOCKS server; 0: straight to the target */
 	bool password; /* RFC 1929 instead of method none */
+	bool patient;  /* nothing need happen: the end is not this process's */
 	bool over;     /* set by who has done the last unit, or opened the last session */
+	bool octets;   /* that is what the units are here: MiB on standard output */
 	uint64_t units, done;
 	uint64_t lost;         /* datagrams sent again */
 	void (*tick)(int64_t); /* every TICK_MS, where set */
@@ -36,15 +38,16 @@ struct ev {
 	void (*ready)(struct ev *, uint32_t events);
 };
 
-/* One work that load knows. begin() starts the stretch, after which the loop runs until load.over.
- */
+/* One work that load knows. begin() starts the stretch, after which the loop runs until load.over;
+ * rest() is what is still done when the stretch is over. Both may be NULL. */
 struct work {
 	const char *name, *usage;
 	int args;
 	void (*setup)(char **args);
 	void (*begin)(void);
+	void (*rest)(void);
 };
-extern const struct work work_connect, work_greet, work_pingpong, work_idle;
+extern const struct work work_connect, work_greet, work_pingpong, work_idle, work_bulk, work_udp;
 
 enum step { STEP_CONNECT, STEP_METHOD, STEP_PASSWORD, STEP_REPLY, STEP_OPEN };
 enum command { COMMAND_GREET = 0, COMMAND_CONNECT = 1, COMMAND_ASSOCIATE = 3 };
@@ -61,9 +64,8 @@ struct conn {
 	uint8_t in[MESSAGE + 1]; /* one more than any message, to see what is too much */
 	int64_t began;           /* ns */
 	uint64_t unit;           /* which message is under way */
-	void (*opened)(struct conn *);   /* of a client */
-	void (*readable)(struct conn *); /* of an open one */
-	void *more;                      /* the work's own */
+	void (*opened)(struct conn *); /* of a client */
+	void (*serve)(struct conn *);  /* of an open one: it has an event */
 };
 
 /* --- load.c --- */
@@ -81,15 +83,21 @@ void line_read(void);
 
 _Noreturn void conn_fail(const struct conn *, const char *what, ...)
     __attribute__((format(printf, 2, 3)));
-/* The target ports: each accepted connection is given to `accepted`, which sets readable. */
+/* The target ports: each accepted connection is given to `accepted`, which sets serve. */
+/* Says where it stands. */
+_Noreturn void conn_stalled(int seconds);
 void targets_listen(void (*accepted)(struct conn *));
 extern unsigned targets_accepted, targets_closed;
+/* 127.0.0.1, or the n-th behind it. */
+struct sockaddr_in loopback(unsigned n, uint16_t port);
 struct sockaddr_in target_address(unsigned n);
 /* Of client `number`. */
 struct sockaddr_in client_address(unsigned n);
 void conn_open(struct conn *, unsigned n, enum command, void (*opened)(struct conn *));
 /* Opens n sessions, in set-up, and waits until the targets have them too. */
-struct conn *sessions_open(unsigned n, enum command, void (*readable)(struct conn *));
+struct conn *sessions_open(unsigned n, enum command, void (*serve)(struct conn *));
+/* Serves one that has nothing under way: an event is an error. */
+void conn_quiet(struct conn *);
 /* All of these octets, in one send. */
 void conn_send(struct conn *, const void *, size_t len);
 /* Reads; true when all the `want` octets are in `in` (and forgotten with the next). */
@@ -106,6 +114,7 @@ bool message_read(const uint8_t *, size_t len, uint64_t *unit);
 /* --- load_stats.c --- */
 
 void stats_add(int64_t ns);
+/* The latency that a part q of all units is below; 0 where there are none. */
 int64_t stats_quantile(double q);
 
 #endif

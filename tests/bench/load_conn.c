@@ -52,6 +52,16 @@ conn_fail(const struct conn *c, const char *what, ...)
 	    (unsigned long long)load.done, (unsigned long long)load.units, text);
 }
 
+_Noreturn void
+conn_stalled(int seconds)
+{
+	errx(1,
+	    "nothing has happened for %d s: %llu of %llu units are done, %u of %u sessions open, the targets have "
+	    "had %u connections and %u have ended",
+	    seconds, (unsigned long long)load.done, (unsigned long long)load.units, sessions.open,
+	    sessions.n, targets_accepted, targets_closed);
+}
+
 void
 message_fill(uint8_t *p, size_t len, uint64_t unit)
 {
@@ -100,8 +110,18 @@ conn_take(struct conn *c, size_t want)
 	return true;
 }
 
-/* 127.0.0.1 and those behind it. */
-static struct sockaddr_in
+void
+conn_quiet(struct conn *c)
+{
+	ssize_t n = recv(c->ev.fd, c->in, sizeof(c->in), 0);
+
+	if (n == -1)
+		conn_fail(c, "recv: %s", strerror(errno));
+	conn_fail(
+	    c, "%s, while nothing is under way", n == 0 ? "it has ended" : "octets have come");
+}
+
+struct sockaddr_in
 loopback(unsigned n, uint16_t port)
 {
 	return (struct sockaddr_in){ .sin_family = AF_INET,
@@ -117,7 +137,7 @@ target_ready(struct ev *ev, uint32_t events)
 	struct conn *c = (struct conn *)ev;
 
 	(void)events;
-	c->readable(c);
+	c->serve(c);
 }
 
 static void
@@ -135,6 +155,8 @@ listener_ready(struct ev *ev, uint32_t events)
 	c->who = "target's connection";
 	c->number = targets_accepted++;
 	c->step = STEP_OPEN;
+	if (sessions.n > 0 && targets_accepted > sessions.n)
+		conn_fail(c, "more connections than the %u sessions", sessions.n);
 	l->accepted(c);
 	loop_add(&c->ev, EPOLLIN);
 	if (sessions.n > 0 && sessions.open == sessions.n && targets_accepted == sessions.n)
@@ -286,7 +308,7 @@ conn_ready(struct ev *ev, uint32_t events)
 		conn_reply(c);
 		break;
 	case STEP_OPEN:
-		c->readable(c);
+		c->serve(c);
 		break;
 	}
 }
@@ -311,6 +333,7 @@ conn_open(struct conn *c, unsigned n, enum command command, void (*opened)(struc
 	if (setsockopt(c->ev.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)) == -1 ||
 	    bind(c->ev.fd, (struct sockaddr *)&from, sizeof(from)) == -1)
 		conn_fail(c, "bind: %s", strerror(errno));
+	c->began = now();
 	if (connect(c->ev.fd, (struct sockaddr *)&to, sizeof(to)) == -1 && errno != EINPROGRESS)
 		conn_fail(c, "connect: %s", strerror(errno));
 	/* on loopback it is connected already, unless the listener's queue is full */
@@ -335,7 +358,7 @@ session_opened(struct conn *c)
 }
 
 struct conn *
-sessions_open(unsigned n, enum command command, void (*readable)(struct conn *))
+sessions_open(unsigned n, enum command command, void (*serve)(struct conn *))
 {
 	unsigned first = n < ABREAST ? n : ABREAST;
 
@@ -344,7 +367,7 @@ sessions_open(unsigned n, enum command command, void (*readable)(struct conn *))
 	sessions.n = n;
 	sessions.command = command;
 	for (unsigned i = 0; i < n; i++)
-		sessions.all[i].readable = readable;
+		sessions.all[i].serve = serve;
 	sessions.begun = first;
 	for (unsigned i = 0; i < first; i++)
 		conn_open(&sessions.all[i], i, command, session_opened);

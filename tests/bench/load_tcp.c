@@ -44,7 +44,7 @@ echo_readable(struct conn *c)
 static void
 echo_accepted(struct conn *c)
 {
-	c->readable = echo_readable;
+	c->serve = echo_readable;
 }
 
 static void
@@ -70,13 +70,13 @@ static void
 once_readable(struct conn *c)
 {
 	if (echoed(c))
-		c->readable = end_readable;
+		c->serve = end_readable;
 }
 
 static void
 once_accepted(struct conn *c)
 {
-	c->readable = once_readable;
+	c->serve = once_readable;
 }
 
 /* --- clients --- */
@@ -134,7 +134,6 @@ connect_next(struct conn *c)
 {
 	if (begun == load.units)
 		return;
-	c->began = now();
 	conn_open(c, (unsigned)begun++, COMMAND_CONNECT, connect_opened);
 }
 
@@ -160,12 +159,12 @@ static void
 connect_begin(void)
 {
 	for (unsigned i = 0; i < conns_n; i++) {
-		conns[i].readable = connect_readable;
+		conns[i].serve = connect_readable;
 		connect_next(&conns[i]);
 	}
 }
 
-const struct work work_connect = { "connect", "N CLIENTS", 2, connect_setup, connect_begin };
+const struct work work_connect = { "connect", "N CLIENTS", 2, connect_setup, connect_begin, NULL };
 
 /* --- greet --- */
 
@@ -186,7 +185,6 @@ greet_next(struct conn *c)
 {
 	if (begun == load.units)
 		return;
-	c->began = now();
 	conn_open(c, (unsigned)begun++, COMMAND_GREET, greet_opened);
 }
 
@@ -205,7 +203,7 @@ greet_begin(void)
 		greet_next(&conns[i]);
 }
 
-const struct work work_greet = { "greet", "N CLIENTS", 2, greet_setup, greet_begin };
+const struct work work_greet = { "greet", "N CLIENTS", 2, greet_setup, greet_begin, NULL };
 
 /* --- pingpong --- */
 
@@ -233,7 +231,7 @@ pingpong_readable(struct conn *c)
 	int64_t t;
 
 	if (!c->busy)
-		conn_fail(c, "octets, or an end, that nothing was sent for");
+		conn_quiet(c);
 	if (!answered(c))
 		return;
 	t = now();
@@ -260,14 +258,18 @@ pingpong_begin(void)
 		pingpong_next(now());
 }
 
-const struct work work_pingpong = { "pingpong", "SESSIONS N", 2, pingpong_setup, pingpong_begin };
+const struct work work_pingpong = { "pingpong", "SESSIONS N", 2, pingpong_setup, pingpong_begin,
+	NULL };
 
 /* --- idle --- */
 
 static void
-idle_readable(struct conn *c)
+idle_input(struct ev *ev, uint32_t events)
 {
-	conn_fail(c, "octets, or an end, that nothing was sent for");
+	(void)ev;
+	(void)events;
+	line_read();
+	load.over = true;
 }
 
 static void
@@ -275,14 +277,18 @@ idle_setup(char **args)
 {
 	conns_n = (unsigned)number("SESSIONS", args[0], SESSIONS_MAX);
 	targets_listen(echo_accepted);
-	conns = sessions_open(conns_n, COMMAND_CONNECT, idle_readable);
+	conns = sessions_open(conns_n, COMMAND_CONNECT, conn_quiet);
 }
 
+/* The sessions are watched until the second line. */
 static void
-idle_begin(void)
+idle_rest(void)
 {
-	line_read();
-	load.over = true;
+	static struct ev input = { STDIN_FILENO, idle_input };
+
+	load.patient = true;
+	loop_add(&input, EPOLLIN);
+	loop_run();
 }
 
-const struct work work_idle = { "idle", "SESSIONS", 1, idle_setup, idle_begin };
+const struct work work_idle = { "idle", "SESSIONS", 1, idle_setup, NULL, idle_rest };

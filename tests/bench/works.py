@@ -117,7 +117,7 @@ class Runner:
                 octets = processes.memory(server.pid)
                 l.go()
                 l.expect("done")
-                l.end()
+                l.end()  # closes its input, and so the sessions
             return octets
         for s in self.servers("idle"):
             if self.attempt(s, "idle", s.start):
