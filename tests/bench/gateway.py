@@ -2,19 +2,19 @@
 table of 100,000 prefixes, and 50 rules before the one that passes what the load asks for."""
 import os
 import random
-import shutil
 import subprocess
 
 import peers
+import processes
 import sally
 from measure import Failed
 from servers import B, Server
 
 PREFIXES, RULES = 100_000, 50
-QUEUE = "/proc/sys/net/unix/max_dgram_qlen"
+RUN = "/run/sallyport"
 
 HEAD = """listen on 127.0.0.1 port @PORT@
-run directory "@DIR@/run"
+run directory "{run}"
 log syslog facility daemon socket "{socket}" format logfmt
 limit sessions 20000
 table <bad> file "@DIR@/bad.txt"
@@ -39,7 +39,7 @@ pass connect, udp from any to { any, 127.0.0.0/8 } auth none
 """
 
 
-def prefixes(number=PREFIXES):
+def prefixes(number):
     """The same each time; none of them holds 127.0.0.1."""
     some, found = random.Random(1), {}
     while len(found) < number * 4 // 5:
@@ -52,17 +52,17 @@ def prefixes(number=PREFIXES):
     return list(found)
 
 
-def rules():
-    return "".join(BEFORE[i % len(BEFORE)].format(i=i + 1) + "\n" for i in range(RULES - 1)) + PASS
+def rules(own):
+    """`own`: one that passes more."""
+    return "".join(BEFORE[i % len(BEFORE)].format(i=i + 1) + "\n" for i in range(RULES - 1)) + own + PASS
 
 
 class Syslog(peers.Rsyslog):
     """Debian's rsyslogd, which writes each record to a file."""
 
     def start(self):
-        if os.access(QUEUE, os.W_OK):
-            with open(QUEUE, "w") as f:
-                f.write("512\n")  # as systemd has it at boot
+        if os.path.exists(self.out):
+            os.unlink(self.out)
         super().start()
         return self
 
@@ -70,20 +70,32 @@ class Syslog(peers.Rsyslog):
         args = [a for e in events for a in ("-e", f"event={e} ")]
         return int(subprocess.run(["grep", "-c", *args, self.out], capture_output=True, text=True).stdout or 0)
 
+    def trouble(self):
+        """What the trail says that went wrong: what is measured is a gateway that serves and records everything."""
+        opened, closed = self.count("session-open"), self.count("session-close")
+        if opened != closed:
+            return f"{opened} sessions were recorded at their beginning, {closed} at their end"
+        bad = self.count("child-lost", "session-refused", "records-lost")
+        return f"{bad} records of lost children, refused sessions or lost records" if bad else None
+
 
 class Gateway(Server):
     name = "sallyport"
 
-    def __init__(self, head="", first=""):
-        """`head`: more statements; `first`: rules before all others."""
-        self.head, self.first = head, first
+    def __init__(self, head="", rule="", table=PREFIXES, light=False):
+        """`head`, `rule`: more of the configuration. `light`: the password is hashed with few rounds."""
+        self.head, self.rule, self.table, self.light = head, rule, table, light
 
     def prepare(self):
         self.syslog = Syslog(out=f"{B}/bench/syslog.log").start()
-        self.sally = sally.Gateway(HEAD.format(socket=self.syslog.socket) + self.head + self.first + rules(), whole=True, build=B)
+        head = HEAD.format(socket=self.syslog.socket, run=RUN)
+        self.sally = sally.Gateway(head + self.head + rules(self.rule), whole=True, build=B)
         with open(f"{self.sally.dir}/bad.txt", "w") as f:
-            f.writelines(p + "\n" for p in prefixes())
-        subprocess.run([f"{B}/sallyportctl", "passwd", "-f", self.sally.users, "add", "bench"], input=b"bench\n", check=True)
+            f.writelines(p + "\n" for p in prefixes(self.table))
+        if self.light:
+            self.sally.write_users(sally.user_line("bench", "bench"))
+        else:
+            subprocess.run([f"{B}/sallyportctl", "passwd", "-f", self.sally.users, "add", "bench"], input=b"bench\n", check=True)
         self.port = self.sally.port
 
     def launch(self):
@@ -110,7 +122,8 @@ class Gateway(Server):
         try:
             self.sally.finish()
         finally:
-            trouble = self.syslog.count("child-lost", "session-refused", "records-lost")
+            processes.quiet([self.syslog.p.pid])
+            trouble = self.syslog.trouble()
             self.syslog.stop()
         if trouble:
-            raise Failed(f"the gateway lost children or records, or refused sessions: see {self.syslog.out}")
+            raise Failed(f"{trouble}: see {self.syslog.out}")

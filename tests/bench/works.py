@@ -15,11 +15,14 @@ from servers import B
 SESSIONS = 5000  # the most that are open at a time
 FEW = 10
 STARTS = 5
+PEERS, PEERS_PAIRS = ("microsocks", "dante", "none"), 3  # what need not be known as well has fewer rounds
+SMALL = 100  # prefixes: freeing what a large table was read into leaves room in the heap, which sessions would seem not to need
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
     name: str
+    label: str
     args: tuple  # of the load generator; N stands for the number of units
     unit: str = "us"  # of CPU, for what
     first: int = 2000  # units of the stretch by which the others' length is found
@@ -27,31 +30,45 @@ class Work:
     settle: bool = False
 
 
+def counted(number, what):
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def pingpong(sessions, aim=None):
-    return Work(f"pingpong-{sessions}", ("pingpong", sessions, "N"), aim=aim, first=4000 if sessions < SESSIONS else 2 * SESSIONS)
+    return Work(f"pingpong-{sessions}", f"ping-pong, {counted(sessions, 'session')}", ("pingpong", sessions, "N"), aim=aim, first=4000 if sessions < SESSIONS else 2 * SESSIONS)
 
 
 def bulk(way, streams, aim=None):
-    return Work(f"bulk-{way}-{streams}", ("bulk", way, streams, "N"), unit="us/MiB", first=64, aim=aim)
+    return Work(f"bulk-{way}-{streams}", f"bulk {way}, {counted(streams, 'stream')}", ("bulk", way, streams, "N"), unit="us/MiB", first=64, aim=aim)
 
 
 def udp(size, associations, aim=None):
-    return Work(f"udp-{size}-{associations}", ("udp", size, associations, "N"), aim=aim)
+    return Work(f"udp-{size}-{associations}", f"UDP round trip, {size:,} octets, {counted(associations, 'association')}", ("udp", size, associations, "N"), aim=aim)
 
 
 KINDS = {
-    "connect": [Work("connect", ("connect", "N", 64), first=1000, aim=1.35, settle=True)],
+    "connect": [Work("connect", "connection", ("connect", "N", 64), first=1000, aim=1.35, settle=True)],
     "pingpong": [pingpong(1), pingpong(64, 1.08), pingpong(SESSIONS)],
     "bulk": [bulk(way, streams, 1.03 if streams == 8 else None) for way in ("down", "up") for streams in (1, 8, 64)],
     "udp": [udp(size, n, 1.05 if size == 512 else None) for size in (64, 512, 1200) for n in (1, 16)],
-    "password": [Work("password", ("greet", "N", 64), first=64, settle=True)],
+    "password": [Work("password", "password", ("greet", "N", 64), first=64, settle=True)],
+    "password-light": [Work("password-light", "password, hashed with few rounds", ("greet", "N", 64), first=500, settle=True)],
 }
 
 
 def load(work, server, units):
-    argv = [f"{B}/bench/load", *(["-p", server.port] if server.port else []), *(["-u"] if work.name == "password" else []),
+    argv = [f"{B}/bench/load", *(["-p", server.port] if server.port else []), *(["-u"] if work.name.startswith("password") else []),
             *(units if a == "N" else a for a in work.args)]
     return measure.stretch(argv, server, settle=work.settle)
+
+
+def crypt_alone(hashed, ms=300):
+    """us of CPU that crypt(3) takes for a password."""
+    began, times = time.thread_time_ns(), 0
+    while time.thread_time_ns() - began < ms * 1e6:
+        crypt.crypt("bench", hashed)
+        times += 1
+    return (time.thread_time_ns() - began) / 1e3 / times
 
 
 class Runner:
@@ -63,9 +80,11 @@ class Runner:
         self.stretches, self.failures = {}, []
 
     def servers(self, kind):
-        made = {"floor": servers.Floor, "sallyport": gateway.Gateway, "dante": servers.Dante, "none": servers.Straight,
-                "microsocks": lambda: servers.Microsocks(password=kind == "password")}
-        return [s for s in (made[name]() for name in self.names) if kind not in s.lacks]
+        what = kind.partition("-")[0]
+        made = {"floor": servers.Floor, "dante": servers.Dante, "none": servers.Straight,
+                "sallyport": lambda: gateway.Gateway(table=SMALL if kind == "idle" else gateway.PREFIXES, light=kind == "password-light"),
+                "microsocks": lambda: servers.Microsocks(password=what == "password")}
+        return [s for s in (made[name]() for name in self.names) if what not in s.lacks]
 
     def attempt(self, server, work, what):
         """what(), whose failure costs its own figure alone."""
@@ -84,11 +103,13 @@ class Runner:
                     first = self.attempt(s, w.name, lambda: load(w, s, w.first))
                     if first:
                         units[w, s] = max(w.first, int(first.said["rate"] * self.seconds))
-            for _ in range(self.pairs):
-                for w, s in list(units):
-                    self.keep(w.name, s, self.attempt(s, w.name, lambda: load(w, s, units[w, s])))
-                if kind == "password":
-                    self.crypt(up)
+            for pair in range(self.pairs):
+                for w, s in units:
+                    if pair < PEERS_PAIRS or s.name not in PEERS:
+                        self.keep(w.name, s, self.attempt(s, w.name, lambda: load(w, s, units[w, s])))
+                for s in up:
+                    if s.name == "sallyport" and kind.startswith("password"):
+                        self.keep(kind.replace("password", "crypt"), s, crypt_alone(s.hashed()))
         finally:
             self.stop(up, kind)
 
@@ -98,15 +119,6 @@ class Runner:
     def stop(self, up, kind):
         for s in up:
             self.attempt(s, kind, s.stop)
-
-    def crypt(self, up):
-        """us of CPU that crypt(3) alone takes, with the hash that the gateway checks against."""
-        for s in up:
-            if s.name == "sallyport":
-                began, times = time.thread_time_ns(), 20
-                for _ in range(times):
-                    crypt.crypt("bench", s.hashed())
-                self.stretches.setdefault("crypt", {}).setdefault(s.name, []).append((time.thread_time_ns() - began) / 1e3 / times)
 
     def idle(self):
         """Octets of user memory for an idle session."""
@@ -121,7 +133,7 @@ class Runner:
             return octets
         for s in self.servers("idle"):
             if self.attempt(s, "idle", s.start):
-                self.keep("idle", s, self.attempt(s, "idle", lambda: -(held(s, FEW) - held(s, SESSIONS)) / (SESSIONS - FEW)))
+                self.keep("idle", s, self.attempt(s, "idle", lambda: (-held(s, FEW) + held(s, SESSIONS)) / (SESSIONS - FEW)))
                 self.stop([s], "idle")
 
     def start(self):
