@@ -51,7 +51,7 @@ KINDS = {
     "pingpong": [pingpong(1), pingpong(64, 1.08), pingpong(SESSIONS)],
     "bulk": [bulk(way, streams, 1.03 if streams == 8 else None) for way in ("down", "up") for streams in (1, 8, 64)],
     "udp": [udp(size, n, 1.05 if size == 512 else None) for size in (64, 512, 1200) for n in (1, 16)],
-    "password": [Work("password", "password", ("greet", "N", 64), first=64, settle=True)],
+    "password": [Work("password", "password", ("greet", "N", 64), first=32, settle=True)],
     "password-light": [Work("password-light", "password, hashed with few rounds", ("greet", "N", 64), first=500, settle=True)],
 }
 
@@ -77,7 +77,7 @@ class Runner:
 
     def __init__(self, names, pairs, seconds):
         self.names, self.pairs, self.seconds = names, pairs, seconds
-        self.stretches, self.failures = {}, []
+        self.stretches, self.gssapi, self.failures = {}, {}, []
 
     def servers(self, kind):
         what = kind.partition("-")[0]
@@ -86,27 +86,27 @@ class Runner:
                 "microsocks": lambda: servers.Microsocks(password=what == "password")}
         return [s for s in (made[name]() for name in self.names) if what not in s.lacks]
 
-    def attempt(self, server, work, what):
+    def attempt(self, work, what, server=None):
         """what(), whose failure costs its own figure alone."""
         try:
             return what()
         except Failed as e:
-            self.failures.append((server.name, work, str(e)))
+            self.failures.append((server.name if server else "sallyport", work, str(e)))
             return None
 
     def rounds(self, kind, works):
-        up = [s for s in self.servers(kind) if self.attempt(s, kind, s.start)]
+        up = [s for s in self.servers(kind) if self.attempt(kind, s.start, s)]
         try:
             units = {}
             for w in works:
                 for s in up:
-                    first = self.attempt(s, w.name, lambda: load(w, s, w.first))
+                    first = self.attempt(w.name, lambda: load(w, s, w.first), s)
                     if first:
                         units[w, s] = max(w.first, int(first.said["rate"] * self.seconds))
             for pair in range(self.pairs):
                 for w, s in units:
                     if pair < PEERS_PAIRS or s.name not in PEERS:
-                        self.keep(w.name, s, self.attempt(s, w.name, lambda: load(w, s, units[w, s])))
+                        self.keep(w.name, s, self.attempt(w.name, lambda: load(w, s, units[w, s]), s))
                 for s in up:
                     if s.name == "sallyport" and kind.startswith("password"):
                         self.keep(kind.replace("password", "crypt"), s, crypt_alone(s.hashed()))
@@ -118,7 +118,7 @@ class Runner:
 
     def stop(self, up, kind):
         for s in up:
-            self.attempt(s, kind, s.stop)
+            self.attempt(kind, s.stop, s)
 
     def idle(self):
         """Octets of user memory for an idle session."""
@@ -132,8 +132,8 @@ class Runner:
                 l.end()  # closes its input, and so the sessions
             return octets
         for s in self.servers("idle"):
-            if self.attempt(s, "idle", s.start):
-                self.keep("idle", s, self.attempt(s, "idle", lambda: (-held(s, FEW) + held(s, SESSIONS)) / (SESSIONS - FEW)))
+            if self.attempt("idle", s.start, s):
+                self.keep("idle", s, self.attempt("idle", lambda: (-held(s, FEW) + held(s, SESSIONS)) / (SESSIONS - FEW), s))
                 self.stop([s], "idle")
 
     def start(self):
@@ -147,7 +147,7 @@ class Runner:
             return wall, sum(processes.cpu(server.pid).values()) / 1e9
         for _ in range(STARTS):
             for s in self.servers("start"):
-                self.keep("start", s, self.attempt(s, "start", lambda: one(s)))
+                self.keep("start", s, self.attempt("start", lambda: one(s), s))
                 self.stop([s], "start")
 
 
