@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -24,27 +25,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef SCRATCH
-#define SCRATCH 61440 /* octets of a recv; 65536 would leave a tail of 53 on loopback */
-#endif
-#ifndef EVENTS
-#define EVENTS 256 /* of an epoll_wait */
-#endif
-#ifndef BATCH
-#define BATCH 32 /* datagrams of a recvmmsg */
-#endif
-#ifndef V_ACCEPT
-#define V_ACCEPT 0
-#endif
-#ifndef V_CONNECT
-#define V_CONNECT 0
-#endif
-#define FDS	    (1 << 20)
-#define PROCESSES   64
-#define UDP_HEADER  10		  /* RFC 1928 section 7, with an IPv4 address */
-#define DATAGRAM    (65536 + 576) /* a multiple of 64 Ki would have all in the same lines of a cache */
-#define REPLY	    10
-#define REQUEST_LEN 10
+#define SCRATCH   (480 * 1024)  /* octets of a recv, and at most kept for who takes no more */
+#define EVENTS    256           /* of an epoll_wait */
+#define ACCEPTS   256           /* at most, of an event */
+#define BATCH     32            /* datagrams of a recvmmsg */
+#define DATAGRAM  (65536 + 576) /* not 64 Ki, which would have all in the same lines of a cache */
+#define SEGMENT   1472          /* octets of a datagram that fits into an Ethernet frame */
+#define TOGETHER  65000         /* octets of the datagrams of one send */
+#define HEADER    10            /* of a datagram; request and reply have as many (IPv4) */
+#define FDS       (1 << 20)
+#define PROCESSES 64
 
 enum state {
 	CLOSED = 0,
@@ -55,6 +45,8 @@ enum state {
 	WAITING,    /* a client whose target is being connected */
 	CONNECTING, /* that target */
 	OPEN,
+	DRAINING,   /* a target whose client has gone: waits for its FIN */
+	SPARE,      /* a target's socket that has both FINs, to be connected again */
 	CONTROL,    /* of an association */
 	UDP_CLIENT, /* its socket towards the client */
 	UDP_TARGET, /* and towards the target */
@@ -62,20 +54,22 @@ enum state {
 
 /* What there is for a descriptor. */
 struct conn {
-	uint32_t generation; /* an event of the one before is told by it */
 	int peer;
 	uint8_t state;
-	bool ended; /* its FIN is in: a recv that is short of the buffer has all */
-	bool known; /* UDP: is connected */
-	bool out;   /* EPOLLOUT was asked for */
-	uint32_t held, sent;
-	uint8_t *kept; /* of these octets, which it could not take */
-	uint8_t header[UDP_HEADER];
+	bool target;  /* rather than a client */
+	bool ended;   /* its FIN is in: a recv that is short of the buffer has all */
+	bool known;   /* of an association: its sockets are connected */
+	bool watched; /* for EPOLLOUT too */
+	uint8_t header[HEADER];
+	uint32_t held, sent; /* octets of kept, and how many of them have gone */
+	uint8_t *kept;       /* what it could not take */
 };
 
 static struct conn conns[FDS];
 static uint8_t scratch[SCRATCH];
 static int epoll;
+static int spares[FDS], spares_n;
+static int ended[3 * EVENTS + ACCEPTS], ended_n; /* to be closed when the events are through */
 
 static struct {
 	struct mmsghdr in[BATCH], out[BATCH];
@@ -84,12 +78,11 @@ static struct {
 } udp;
 
 static void
-watch(int fd, uint32_t events)
+watch(int op, int fd, uint32_t events)
 {
-	struct epoll_event ev = { .events = events };
+	struct epoll_event ev = { .events = events, .data.fd = fd };
 
-	ev.data.u64 = (uint64_t)conns[fd].generation << 32 | (uint32_t)fd;
-	if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev) == -1)
+	if (epoll_ctl(epoll, op, fd, &ev) == -1)
 		err(1, "epoll_ctl");
 }
 
@@ -98,22 +91,47 @@ finish(int fd)
 {
 	struct conn *c = &conns[fd];
 
-	c->generation++;
-	c->state = CLOSED;
-	c->ended = c->known = c->out = false;
-	if (c->held > 0) {
+	if (c->held > 0)
 		free(c->kept);
-		c->held = 0;
-	}
-	close(fd);
+	memset(c, 0, sizeof(*c));
+	ended[ended_n++] = fd;
 }
 
+/* Closes what has ended, neighbours at once. */
+static void
+bury(void)
+{
+	int i, j, fd;
+
+	for (i = 1; i < ended_n; i++) {
+		fd = ended[i];
+		for (j = i; j > 0 && ended[j - 1] > fd; j--)
+			ended[j] = ended[j - 1];
+		ended[j] = fd;
+	}
+	for (i = 0; i < ended_n; i = j) {
+		for (j = i + 1; j < ended_n && ended[j] == ended[j - 1] + 1; j++)
+			;
+		if (j == i + 1)
+			close(ended[i]);
+		else
+			close_range((unsigned)ended[i], (unsigned)ended[j - 1], 0);
+	}
+	ended_n = 0;
+}
+
+/* Ends a session, of which fd is either side. */
 static void
 finish_all(int fd)
 {
 	struct conn *c = &conns[fd];
-	int peer = c->peer;
+	int peer = c->peer, target = c->target ? fd : peer;
 
+	if (c->state == OPEN && conns[target].held == 0 && shutdown(target, SHUT_WR) == 0) {
+		conns[target].state = DRAINING;
+		finish(conns[target].peer);
+		return;
+	}
 	if (c->state == CONTROL)
 		finish(conns[peer].peer);
 	if (c->state > REQUEST)
@@ -127,7 +145,6 @@ finish_all(int fd)
 static void
 keep(int fd, const uint8_t *data, size_t len)
 {
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
 	struct conn *c = &conns[fd];
 
 	c->kept = malloc(len);
@@ -136,14 +153,13 @@ keep(int fd, const uint8_t *data, size_t len)
 	memcpy(c->kept, data, len);
 	c->held = (uint32_t)len;
 	c->sent = 0;
-	if (c->out)
-		return;
-	c->out = true;
-	ev.data.u64 = (uint64_t)c->generation << 32 | (uint32_t)fd;
-	epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &ev);
+	if (!c->watched)
+		watch(EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	c->watched = true;
 }
 
-/* Relays what has come from fd. Edge-triggered: until a recv is short, or the peer takes no more. */
+/* Relays what has come from fd. Edge-triggered: until a recv is short, or the peer takes no more.
+ */
 static void
 relay(int fd)
 {
@@ -200,7 +216,7 @@ flush(int fd)
 static void
 reply(int fd, uint8_t status, uint16_t port)
 {
-	uint8_t answer[REPLY] = { 5, status, 0, 1 };
+	uint8_t answer[HEADER] = { 5, status, 0, 1 };
 
 	if (port != 0) {
 		answer[4] = 127;
@@ -210,27 +226,39 @@ reply(int fd, uint8_t status, uint16_t port)
 	send(fd, answer, sizeof(answer), MSG_NOSIGNAL);
 }
 
-static void
-connected(int fd)
+/*
+ * A socket for a target. One that had a session is connected again: what it costs to make, watch
+ * and free a socket is more than to take it out of the connection that it had.
+ */
+static int
+target_socket(void)
 {
-	struct conn *c = &conns[fd];
+	static const struct sockaddr none = { .sa_family = AF_UNSPEC };
+	int fd;
 
-	reply(c->peer, 0, 0);
-	c->state = conns[c->peer].state = OPEN;
+	if (spares_n > 0) {
+		fd = spares[--spares_n];
+		connect(fd, &none, sizeof(none));
+		return fd;
+	}
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	if (fd == -1 || fd >= FDS)
+		err(1, "socket");
+	return fd;
 }
 
 static void
 request_connect(int fd, const uint8_t *message)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET };
-	int target = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	int target = target_socket();
+	struct conn *c = &conns[target];
 
-	if (target == -1 || target >= FDS)
-		err(1, "socket");
 	memcpy(&sin.sin_addr, message + 4, 4);
 	memcpy(&sin.sin_port, message + 8, 2);
-	conns[target].peer = fd;
-	conns[target].state = CONNECTING;
+	c->peer = fd;
+	c->state = CONNECTING;
+	c->target = true;
 	conns[fd].peer = target;
 	conns[fd].state = WAITING;
 	if (connect(target, (struct sockaddr *)&sin, sizeof(sin)) == -1 && errno != EINPROGRESS) {
@@ -238,16 +266,9 @@ request_connect(int fd, const uint8_t *message)
 		finish_all(fd);
 		return;
 	}
-#if V_CONNECT == 1
-	/* On loopback, it is connected by now */
-	if (connect(target, (struct sockaddr *)&sin, sizeof(sin)) == 0) {
-		watch(target, EPOLLIN | EPOLLRDHUP | EPOLLET);
-		connected(target);
-		return;
-	}
-#endif
-	conns[target].out = true;
-	watch(target, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	if (!c->watched)
+		watch(EPOLL_CTL_ADD, target, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	c->watched = true;
 }
 
 static void
@@ -267,22 +288,20 @@ request_associate(int fd)
 	conns[fd].state = CONTROL;
 	conns[client].state = UDP_CLIENT;
 	conns[target].state = UDP_TARGET;
-	watch(client, EPOLLIN | EPOLLET);
-	watch(target, EPOLLIN | EPOLLET);
+	watch(EPOLL_CTL_ADD, client, EPOLLIN | EPOLLET);
+	watch(EPOLL_CTL_ADD, target, EPOLLIN | EPOLLET);
 	reply(fd, 0, sin.sin_port);
 }
 
 static void
 greeting(int fd, const uint8_t *message, ssize_t n)
 {
-	uint8_t answer[2] = { 5, message[2] };
+	uint8_t answer[2] = { 5, n == 3 && message[2] == 2 ? 2 : 0 };
 
 	if (n < 3 || message[0] != 5 || n != 2 + message[1]) {
-		finish_all(fd);
+		finish(fd);
 		return;
 	}
-	if (message[1] > 1 || message[2] != 2)
-		answer[1] = 0;
 	conns[fd].state = answer[1] == 2 ? PASSWORD : REQUEST;
 	send(fd, answer, sizeof(answer), MSG_NOSIGNAL);
 }
@@ -300,13 +319,14 @@ handshake(int fd)
 		greeting(fd, scratch, n);
 		return;
 	case PASSWORD:
-		if (n < 5 || scratch[0] != 1)
+		if (n < 3 || scratch[0] != 1 || n < 3 + scratch[1] ||
+		    n != 3 + scratch[1] + scratch[2 + scratch[1]])
 			break;
 		conns[fd].state = REQUEST;
 		send(fd, welcome, sizeof(welcome), MSG_NOSIGNAL);
 		return;
 	case REQUEST:
-		if (n != REQUEST_LEN || scratch[0] != 5 || scratch[3] != 1)
+		if (n != HEADER || scratch[0] != 5 || scratch[3] != 1)
 			break;
 		if (scratch[1] == 1)
 			request_connect(fd, scratch);
@@ -316,7 +336,7 @@ handshake(int fd)
 			break;
 		return;
 	}
-	finish_all(fd);
+	finish(fd);
 }
 
 static void
@@ -330,25 +350,27 @@ accept_one(int fd)
 	else if (n == 0 || errno != EAGAIN)
 		finish(fd);
 	if (conns[fd].state != CLOSED)
-		watch(fd, EPOLLIN | EPOLLRDHUP | EPOLLET);
+		watch(EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLRDHUP | EPOLLET);
 }
 
-static void
-accept_clients(int listener)
+/* How many wait for an accept(); one more of those, which finds none, is dear. */
+static unsigned
+accept_waiting(int listener)
 {
-	int fd, most;
-#if V_ACCEPT == 2
-	struct tcp_info info;
+	struct tcp_info info = { 0 };
 	socklen_t len = sizeof(info);
 
 	getsockopt(listener, IPPROTO_TCP, TCP_INFO, &info, &len);
-	most = (int)info.tcpi_unacked;
-#elif V_ACCEPT == 1
-	most = 1000;
-#else
-	most = 1;
-#endif
-	while (most-- > 0) {
+	return info.tcpi_unacked < ACCEPTS ? info.tcpi_unacked : ACCEPTS;
+}
+
+static void
+accept_clients(int listener, bool busy)
+{
+	unsigned n = busy ? accept_waiting(listener) : 1;
+	int fd;
+
+	while (n-- > 0) {
 		fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
 		if (fd == -1)
 			return;
@@ -360,12 +382,37 @@ accept_clients(int listener)
 
 /* --- datagrams --- */
 
+/* Sends datagrams of one size as segments of one packet, which go their way as one. */
+static bool
+udp_together(int fd, unsigned n)
+{
+	size_t len = udp.out_iov[0].iov_len;
+	union {
+		struct cmsghdr head;
+		uint8_t octets[CMSG_SPACE(sizeof(uint16_t))];
+	} control = { .head = { CMSG_LEN(sizeof(uint16_t)), IPPROTO_UDP, UDP_SEGMENT } };
+	struct msghdr message = { .msg_iov = udp.out_iov,
+		.msg_iovlen = n,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control) };
+
+	if (n < 2 || len > SEGMENT || n * len > TOGETHER)
+		return false;
+	for (unsigned i = 1; i < n; i++)
+		if (udp.out_iov[i].iov_len != len)
+			return false;
+	memcpy(CMSG_DATA(&control.head), &(uint16_t){ (uint16_t)len }, sizeof(uint16_t));
+	return sendmsg(fd, &message, MSG_NOSIGNAL) > 0;
+}
+
 static void
 udp_send(int fd, unsigned n)
 {
 	unsigned i = 0;
 	int sent;
 
+	if (udp_together(fd, n))
+		return;
 	while (i < n) {
 		sent = sendmmsg(fd, udp.out + i, n - i, MSG_NOSIGNAL);
 		i += sent > 0 ? (unsigned)sent : 1; /* one that cannot go is lost */
@@ -380,8 +427,7 @@ udp_meet(int fd)
 	socklen_t len = sizeof(sin);
 	uint8_t *header = conns[fd].header;
 
-	if (recvfrom(fd, header, UDP_HEADER, MSG_PEEK, (struct sockaddr *)&sin, &len) !=
-	    UDP_HEADER)
+	if (recvfrom(fd, header, HEADER, MSG_PEEK, (struct sockaddr *)&sin, &len) != HEADER)
 		return;
 	if (connect(fd, (struct sockaddr *)&sin, len) == -1)
 		return;
@@ -389,7 +435,7 @@ udp_meet(int fd)
 	memcpy(&sin.sin_port, header + 8, 2);
 	if (connect(conns[fd].peer, (struct sockaddr *)&sin, len) == -1)
 		return;
-	memcpy(conns[conns[fd].peer].header, header, UDP_HEADER);
+	memcpy(conns[conns[fd].peer].header, header, HEADER);
 	conns[fd].known = true;
 }
 
@@ -408,10 +454,10 @@ udp_client(int fd)
 			size_t len = udp.in[i].msg_len;
 			uint8_t *p = udp.in_iov[i].iov_base;
 
-			if (len < UDP_HEADER || memcmp(p, c->header, UDP_HEADER) != 0)
+			if (len < HEADER || memcmp(p, c->header, HEADER) != 0)
 				continue;
-			udp.out_iov[out].iov_base = p + UDP_HEADER;
-			udp.out_iov[out++].iov_len = len - UDP_HEADER;
+			udp.out_iov[out].iov_base = p + HEADER;
+			udp.out_iov[out++].iov_len = len - HEADER;
 		}
 		udp_send(c->peer, out);
 	} while (n == BATCH);
@@ -426,11 +472,11 @@ udp_target(int fd)
 	do {
 		n = recvmmsg(fd, udp.in, BATCH, 0, NULL);
 		for (i = 0; i < n; i++) {
-			uint8_t *p = (uint8_t *)udp.in_iov[i].iov_base - UDP_HEADER;
+			uint8_t *p = (uint8_t *)udp.in_iov[i].iov_base - HEADER;
 
-			memcpy(p, c->header, UDP_HEADER);
+			memcpy(p, c->header, HEADER);
 			udp.out_iov[i].iov_base = p;
-			udp.out_iov[i].iov_len = udp.in[i].msg_len + UDP_HEADER;
+			udp.out_iov[i].iov_len = udp.in[i].msg_len + HEADER;
 		}
 		if (n > 0)
 			udp_send(c->peer, (unsigned)n);
@@ -441,8 +487,8 @@ static void
 udp_prepare(void)
 {
 	for (int i = 0; i < BATCH; i++) {
-		udp.in_iov[i].iov_base = udp.data[i] + UDP_HEADER;
-		udp.in_iov[i].iov_len = DATAGRAM - UDP_HEADER;
+		udp.in_iov[i].iov_base = udp.data[i] + HEADER;
+		udp.in_iov[i].iov_len = DATAGRAM - HEADER;
 		udp.in[i].msg_hdr.msg_iov = &udp.in_iov[i];
 		udp.in[i].msg_hdr.msg_iovlen = 1;
 		udp.out[i].msg_hdr.msg_iov = &udp.out_iov[i];
@@ -453,20 +499,49 @@ udp_prepare(void)
 /* --- the loop --- */
 
 static void
-event(int fd, uint32_t events)
+target_event(int fd, uint32_t events)
 {
 	struct conn *c = &conns[fd];
 
-	c->ended |= (events & EPOLLRDHUP) != 0;
+	if (events & EPOLLERR) {
+		reply(c->peer, 5, 0);
+		finish_all(fd);
+	} else if ((events & EPOLLOUT) && !(events & EPOLLHUP)) {
+		/* not of the connection that the socket had before */
+		c->ended = (events & EPOLLRDHUP) != 0;
+		c->state = conns[c->peer].state = OPEN;
+		reply(c->peer, 0, 0);
+		if (events & EPOLLIN)
+			relay(fd);
+	}
+}
+
+static void
+target_drained(int fd, uint32_t events)
+{
+	if (events & EPOLLERR) {
+		finish(fd);
+	} else if (events & EPOLLHUP) {
+		conns[fd].state = SPARE;
+		spares[spares_n++] = fd;
+	}
+}
+
+static void
+event(int fd, uint32_t events, bool busy)
+{
+	struct conn *c = &conns[fd];
+
 	switch ((enum state)c->state) {
 	case OPEN:
+		c->ended |= (events & EPOLLRDHUP) != 0;
 		if (c->held > 0 && (events & EPOLLOUT))
 			flush(fd);
 		if ((events & ~(uint32_t)EPOLLOUT) && c->state == OPEN)
 			relay(fd);
 		return;
 	case LISTENER:
-		accept_clients(fd);
+		accept_clients(fd, busy);
 		return;
 	case GREETING:
 	case PASSWORD:
@@ -474,14 +549,10 @@ event(int fd, uint32_t events)
 		handshake(fd);
 		return;
 	case CONNECTING:
-		if (events & EPOLLERR) {
-			reply(c->peer, 5, 0);
-			finish_all(fd);
-		} else if (events & EPOLLOUT) {
-			connected(fd);
-			if (events & (EPOLLIN | EPOLLRDHUP))
-				relay(fd); /* a target that speaks first */
-		}
+		target_event(fd, events);
+		return;
+	case DRAINING:
+		target_drained(fd, events);
 		return;
 	case WAITING:
 	case CONTROL:
@@ -493,30 +564,29 @@ event(int fd, uint32_t events)
 	case UDP_TARGET:
 		udp_target(fd);
 		return;
+	case SPARE:
 	case CLOSED:
 		return;
 	}
 }
 
-static void
+static _Noreturn void
 serve(int listener)
 {
 	static struct epoll_event events[EVENTS];
-	int n, fd;
+	int n;
 
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll == -1)
 		err(1, "epoll_create1");
 	udp_prepare();
 	conns[listener].state = LISTENER;
-	watch(listener, EPOLLIN);
+	watch(EPOLL_CTL_ADD, listener, EPOLLIN);
 	for (;;) {
 		n = epoll_wait(epoll, events, EVENTS, -1);
-		for (int i = 0; i < n; i++) {
-			fd = (int)(uint32_t)events[i].data.u64;
-			if (conns[fd].generation == events[i].data.u64 >> 32)
-				event(fd, events[i].events);
-		}
+		for (int i = 0; i < n; i++)
+			event(events[i].data.fd, events[i].events, n > 1);
+		bury();
 	}
 }
 
@@ -532,9 +602,7 @@ listener_open(in_port_t *port)
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == -1 ||
 	    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) == -1 ||
 	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == -1 ||
-#ifndef V_NODEFER
 	    setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &one, sizeof(one)) == -1 ||
-#endif
 	    bind(fd, (struct sockaddr *)&sin, len) == -1 || listen(fd, SOMAXCONN) == -1 ||
 	    getsockname(fd, (struct sockaddr *)&sin, &len) == -1)
 		err(1, "127.0.0.1:%u", ntohs(*port));
