@@ -3,13 +3,13 @@ import shutil
 import subprocess
 
 COLORS = {"sallyport": "#0b6e4f", "microsocks": "#c8963e", "dante": "#8a8d91"}
-SHOWN = 8  # times the floor; what is beyond it has its number in its bar's stead
+SHOWN = 8  # times the floor; what is beyond it has its number in its bar
 
 SCRIPT = """set terminal svg size 900,{height} font "sans-serif,13" background "#ffffff"
 set title "{title}" noenhanced
 set style fill solid noborder
 set xrange [0:{shown}]
-set yrange [-0.6:{bottom}] reverse
+set yrange [{bottom}:-0.6]
 set xlabel "CPU for a unit of work, times the least SOCKS5 relay there can be"
 set xtics 1 nomirror
 set ytics ({tics}) nomirror scale 0 noenhanced
@@ -31,14 +31,15 @@ def script(ratios, title, names):
     for k, name in enumerate(names):
         plots.append(f'"-" using 1:2:3:4:5:6 with boxxyerror lc rgb "{COLORS.get(name, "#555555")}" title "{name}"')
         plots.append('"-" using 1:2:3 with labels left offset 0.3,0 font "sans-serif,10" notitle')
-        bars, labels = [], []
+        plots.append('"-" using 1:2:3 with labels right offset -0.5,0 font "sans-serif,10" tc rgb "white" notitle')
+        bars, labels, inside = [], [], []
         for i, w in enumerate(works):
             if name in ratios[w]:
                 ratio, y = ratios[w][name], i + (k - (len(names) - 1) / 2) * width
                 end = min(ratio, SHOWN)
                 bars.append(f"0 {y} 0 {end} {y - width / 2.2} {y + width / 2.2}")
-                labels.append(f'{min(end, SHOWN - 0.45)} {y} "{ratio:.2f}"')
-        data += ["\n".join(bars) + "\ne", "\n".join(labels) + "\ne"]
+                (labels if ratio < SHOWN - 0.5 else inside).append(f'{end} {y} "{ratio:.2f}"')
+        data += ["\n".join([*block, "e"]) for block in (bars, labels, inside)]
     yield "plot " + ", ".join(plots) + "\n" + "\n".join(data) + "\n"
 
 

@@ -46,13 +46,16 @@ def udp(size, associations, aim=None):
     return Work(f"udp-{size}-{associations}", f"UDP round trip, {size:,} octets, {counted(associations, 'association')}", ("udp", size, associations, "N"), aim=aim)
 
 
+PASSWORDS = {
+    "password": [Work("password", "password", ("greet", "N", 64), first=32, settle=True)],
+    "password-light": [Work("password-light", "password, hashed with few rounds", ("greet", "N", 64), first=500, settle=True)],
+}
 KINDS = {
     "connect": [Work("connect", "connection", ("connect", "N", 64), first=1000, aim=1.35, settle=True)],
     "pingpong": [pingpong(1), pingpong(64, 1.08), pingpong(SESSIONS)],
     "bulk": [bulk(way, streams, 1.03 if streams == 8 else None) for way in ("down", "up") for streams in (1, 8, 64)],
     "udp": [udp(size, n, 1.05 if size == 512 else None) for size in (64, 512, 1200) for n in (1, 16)],
-    "password": [Work("password", "password", ("greet", "N", 64), first=32, settle=True)],
-    "password-light": [Work("password-light", "password, hashed with few rounds", ("greet", "N", 64), first=500, settle=True)],
+    **PASSWORDS,
 }
 
 
