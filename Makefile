@@ -177,8 +177,9 @@ endif
 	@B=$(B) SANITIZE=$(SANITIZE) tests/run
 
 # --- how fast it is, against others on the same machine: not part of `make check` ---
+benchbuild: all $(BENCHERS)
 bench: need-bench
-	@$(MAKE) -j$(JOBS) all $(BENCHERS)
+	@$(MAKE) -j$(JOBS) benchbuild
 	@B=$(B) tests/bench/run
 
 # --- fuzzing: clang's libFuzzer with ASan and UBSan, in a build folder of its own. `make check` only
@@ -347,7 +348,7 @@ clean:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all unit bench need-bench testbuild npm check fuzzers fuzzbuild fuzz lint format need-build need-run need-check \
+.PHONY: all unit bench benchbuild need-bench testbuild npm check fuzzers fuzzbuild fuzz lint format need-build need-run need-check \
     check-port run install uninstall clean FORCE
 # No rules of make's own: one would make master/conf.c from master/conf.y.
 MAKEFLAGS += -r

@@ -3,6 +3,7 @@ over the servers in turns, so that a pair is of one moment."""
 import crypt
 import dataclasses
 import statistics
+import subprocess
 import time
 
 import gateway
@@ -35,15 +36,18 @@ def counted(number, what):
 
 
 def pingpong(sessions, aim=None):
-    return Work(f"pingpong-{sessions}", f"ping-pong, {counted(sessions, 'session')}", ("pingpong", sessions, "N"), aim=aim, first=4000 if sessions < SESSIONS else 2 * SESSIONS)
+    return Work(f"pingpong-{sessions}", f"ping-pong, {counted(sessions, 'session')}", ("pingpong", sessions, "N"), aim=aim,
+                first=max(4000, 2 * sessions))
 
 
 def bulk(way, streams, aim=None):
-    return Work(f"bulk-{way}-{streams}", f"bulk {way}, {counted(streams, 'stream')}", ("bulk", way, streams, "N"), unit="us/MiB", first=64, aim=aim)
+    return Work(f"bulk-{way}-{streams}", f"bulk {way}, {counted(streams, 'stream')}", ("bulk", way, streams, "N"), aim=aim,
+                unit="us/MiB", first=64)
 
 
 def udp(size, associations, aim=None):
-    return Work(f"udp-{size}-{associations}", f"UDP round trip, {size:,} octets, {counted(associations, 'association')}", ("udp", size, associations, "N"), aim=aim)
+    return Work(f"udp-{size}-{associations}", f"UDP round trip, {size:,} octets, {counted(associations, 'association')}",
+                ("udp", size, associations, "N"), aim=aim)
 
 
 PASSWORDS = {
@@ -85,7 +89,8 @@ class Runner:
     def servers(self, kind):
         what = kind.partition("-")[0]
         made = {"floor": servers.Floor, "dante": servers.Dante, "none": servers.Straight,
-                "sallyport": lambda: gateway.Gateway(table=SMALL if kind == "idle" else gateway.PREFIXES, light=kind == "password-light"),
+                "sallyport": lambda: gateway.Gateway(table=SMALL if kind == "idle" else gateway.PREFIXES,
+                                                     light=kind == "password-light"),
                 "microsocks": lambda: servers.Microsocks(password=what == "password")}
         return [s for s in (made[name]() for name in self.names) if what not in s.lacks]
 
@@ -93,11 +98,12 @@ class Runner:
         """what(), whose failure costs its own figure alone."""
         try:
             return what()
-        except Failed as e:
-            self.failures.append((server.name if server else "sallyport", work, str(e)))
+        except (AssertionError, OSError, subprocess.SubprocessError, Failed) as e:
+            self.failures.append((server.name if server else "sallyport", work, f"{type(e).__name__}: {e}"))
             return None
 
     def rounds(self, kind, works):
+        """The works of a kind, on servers that live as long."""
         up = [s for s in self.servers(kind) if self.attempt(kind, s.start, s)]
         try:
             units = {}
