@@ -78,8 +78,9 @@ class Report:
                 continue
             of = ratios[w.label]
             floor = works.median(self.of(w.name, "floor"), lambda s: s.cost)
-            rows.append([w.label, figure(floor) and f"{figure(floor)} {w.unit}", f"{of['sallyport']:.3f}" if "sallyport" in of else None,
-                         self.aim(w.label, of.get("sallyport"), w.aim), *(figure(of.get(n)) for n in self.peers)])
+            own = of.get("sallyport")
+            rows.append([w.label, figure(floor) and f"{figure(floor)} {w.unit}", own and f"{own:.3f}",
+                         self.aim(w.label, own, w.aim), *(figure(of.get(n)) for n in self.peers)])
         return [f"{CPU}:", table(["", "floor", "sallyport", "aim", *self.peers], rows)] if rows else []
 
     def others(self):
@@ -91,14 +92,17 @@ class Report:
             if any(v is not None for v in of.values()):
                 rows.append([f"{what}, {unit}", figure(of["floor"]), figure(of["sallyport"]), self.aim(what, of["sallyport"], most),
                              *(figure(of[n]) for n in self.peers)])
+
+        def at_median(work, of=float):
+            return lambda n: works.median(self.of(work, n), of)
         row(f"ping-pong on {works.SESSIONS:,} sessions against 64", "times",
             lambda n: works.ratio(self.of(f"pingpong-{works.SESSIONS}", n), self.of("pingpong-64", n)), AIM_MANY)
-        row("password (sallyport's hashed with yescrypt)", "us of CPU", lambda n: works.median(self.of("password", n), lambda s: s.cost))
-        row("crypt(3) alone", "us of CPU", lambda n: works.median(self.of("crypt", n), float))
+        row("password (sallyport's hashed with yescrypt)", "us of CPU", at_median("password", lambda s: s.cost))
+        row("crypt(3) alone", "us of CPU", at_median("crypt"))
         row("password, beyond crypt(3) (few rounds)", "us of CPU", self.beyond)
-        row("idle session, user memory", "KiB", lambda n: works.median(self.of("idle", n), lambda o: o / 1024), AIM_IDLE)
-        row(f"start ({works.gateway.PREFIXES:,} prefixes)", "ms of CPU", lambda n: works.median(self.of("start", n), lambda s: s[1] * 1e3))
-        row("start until it answers", "ms", lambda n: works.median(self.of("start", n), lambda s: s[0] * 1e3))
+        row("idle session, user memory", "KiB", at_median("idle", lambda octets: octets / 1024), AIM_IDLE)
+        row(f"start ({works.gateway.PREFIXES:,} prefixes)", "ms of CPU", at_median("start", lambda s: s[1] * 1e3))
+        row("start until it answers", "ms", at_median("start", lambda s: s[0] * 1e3))
         return [table(["", "floor", "sallyport", "aim", *self.peers], rows)] if rows else []
 
     def beyond(self, name):
@@ -112,33 +116,34 @@ class Report:
         rows = []
         for w in self.measured:
             for n in self.run.names:
-                got = self.of(w.name, n)
-                if any(got):
-                    said = [works.median(got, lambda s: s.said.get(k)) if "p50_us" in got[0].said or k == "rate" else None
-                            for k in ("rate", "p50_us", "p99_us")]
+                got = [s for s in self.of(w.name, n) if s is not None]
+                if got:
+                    said = [works.median(got, lambda s: s.said[k]) if k in got[0].said else None for k in ("rate", "p50_us", "p99_us")]
                     cost = None if n == "none" else works.median(got, lambda s: s.cost)
-                    rows.append([w.label, n, *map(figure, said), figure(cost), w.unit])
+                    rows.append([w.label, n, *map(figure, said), cost and f"{figure(cost)} {w.unit}"])
         return ["Rates (units or MiB a second) and latencies:",
-                table(["", "", "rate", "p50, us", "p99, us", "CPU", ""], rows)] if rows else []
+                table(["", "", "rate", "p50, us", "p99, us", "CPU"], rows)] if rows else []
 
     def gssapi(self):
         parts = self.run.gssapi
         if "bulk" in parts:
+            rows = [[r["enctype"], r["level"], r["way"], f"{r['gateway']:.2f}", f"{r['mit']:.2f}", f"{r['ratio']:.3f}",
+                     self.aim(f"GSSAPI level {r['level']} {r['way']}", r["ratio"], r["aim"]), f"{r['octets']:.0f}"] for r in parts["bulk"]]
             yield "GSSAPI, CPU s/GB of the whole relay, against the same relay on MIT's gss_wrap and gss_unwrap:"
-            yield table(["encryption type", "level", "way", "sallyport", "MIT's relay", "ratio", "aim", "octets a token"],
-                        [[r["enctype"], r["level"], r["way"], f"{r['gateway']:.2f}", f"{r['mit']:.2f}", f"{r['ratio']:.3f}",
-                          self.aim(f"GSSAPI level {r['level']} {r['way']}", r["ratio"], r["aim"]), f"{r['octets']:.0f}"] for r in parts["bulk"]])
+            yield table(["encryption type", "level", "way", "sallyport", "MIT's relay", "ratio", "aim", "octets a token"], rows)
         if "handshakes" in parts:
+            keys = ["worker", "authd", "sallyportd", "sum", "alone", "greet", "beyond"]
+            rows = [[r["clients"], *(f"{r[k]:.0f}" for k in keys), self.aim("GSSAPI negotiation", r["beyond"], r["aim"])]
+                    for r in parts["handshakes"]]
             yield "GSSAPI negotiation, us of CPU:"
-            yield table(["clients at a time", "worker", "authd", "master", "sum", "gss_accept_sec_context alone", "beyond it", "aim",
-                         "of that, to connect and greet"],
-                        [[r["clients"], *(f"{r[k]:.0f}" for k in ("worker", "authd", "sallyportd", "sum", "alone", "beyond")),
-                          self.aim("GSSAPI negotiation", r["beyond"], r["aim"]), f"{r['greet']:.0f}"] for r in parts["handshakes"]])
+            yield table(["clients at a time", "worker", "authd", "master", "sum", "gss_accept_sec_context alone",
+                         "of the sum, to connect and greet", "beyond gss_accept_sec_context", "aim"], rows)
         if "parts" in parts:
-            yield "What GSSAPI's parts take alone, CPU s/GB:"
             keys = ["wrap2", "unwrap2", "wrap1", "unwrap1", "hash", "encipher", "decipher"]
+            rows = [[r["enctype"], *(f"{r[k]:.2f}" for k in keys)] for r in parts["parts"]]
+            yield "What GSSAPI's parts take alone, CPU s/GB:"
             yield table(["encryption type", "gss_wrap, level 2", "gss_unwrap", "gss_wrap, level 1", "gss_unwrap", "libcrypto's hash",
-                         "its cipher, to encipher", "to decipher"], [[r["enctype"], *(f"{r[k]:.2f}" for k in keys)] for r in parts["parts"]])
+                         "its cipher, to encipher", "to decipher"], rows)
 
     def end(self):
         for server, work, why in self.run.failures:
@@ -153,8 +158,8 @@ class Report:
         def plain(f):
             if not isinstance(f, works.measure.Stretch):
                 return f
-            return {"units": f.units, **f.said, "cpu_us_a_unit": f.cost, **{k: {n: ns / 1e3 / f.units for n, ns in getattr(f, k).items()}
-                                                                          for k in ("cpu", "beside")}}
+            shares = {k: {n: ns / 1e3 / f.units for n, ns in getattr(f, k).items()} for k in ("cpu", "beside")}
+            return {"units": f.units, **f.said, "cpu_us_a_unit": f.cost, **shares}
         return {"machine": machine(), "gssapi": self.run.gssapi, "failures": self.run.failures,
                 "aims": [dataclasses.asdict(a) | {"missed": a.missed} for a in self.aims],
                 "works": {w: {n: [plain(f) for f in got] for n, got in of.items()} for w, of in self.run.stretches.items()}}
