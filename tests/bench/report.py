@@ -146,7 +146,7 @@ class Report:
                          "its cipher, to encipher", "to decipher"], rows)
 
     def end(self):
-        for server, work, why in self.run.failures:
+        for server, work, why in dict.fromkeys(self.run.failures):
             yield f"FAILED: {server}, {work}: {why}"
         missed = [f"{a.what} ({figure(a.value, 4)}, at most {a.most:g})" for a in self.aims if a.missed]
         yield f"{self.seconds:.0f} s; aims missed: {'; '.join(missed) or 'none'}"
