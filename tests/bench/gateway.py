@@ -54,7 +54,7 @@ def prefixes(number):
 
 def rules(own):
     """`own`: one that passes more."""
-    return "".join(BEFORE[i % len(BEFORE)].format(i=i + 1) + "\n" for i in range(RULES - 1)) + own + PASS
+    return "".join(BEFORE[i % len(BEFORE)].format(i=i + 1) + "\n" for i in range(RULES)) + own + PASS
 
 
 class Syslog(peers.Rsyslog):

@@ -9,6 +9,10 @@ import works
 
 AIM_IDLE = 0.8  # KiB
 AIM_MANY = 1.15  # a round trip on 5,000 sessions against one on 64
+NOTE = f"""sallyport as it is shipped: every layer of the sandbox, audit to rsyslogd, {works.gateway.PREFIXES:,} prefixes and \
+{works.gateway.RULES} rules before the one that passes; the others with one rule at most and no log. User memory is anonymous \
+and shared pages of all processes, the difference between {works.FEW} and {works.SESSIONS:,} idle sessions \
+(with {works.SMALL} prefixes); what the kernel has for sockets is not in it."""
 CPU = "CPU of all the server's processes for a unit of work, as multiples of the floor (medians of the pairs' ratios)"
 
 
@@ -105,6 +109,16 @@ class Report:
         row("start until it answers", "ms", at_median("start", lambda s: s[0] * 1e3))
         return [table(["", "floor", "sallyport", "aim", *self.peers], rows)] if rows else []
 
+    def shares(self):
+        """Which process of the gateway takes what of a connection, and rsyslogd, which is none of them, beside it."""
+        got = [s for s in self.of("connect", "sallyport") if s is not None]
+
+        def shown(kind, leave=()):
+            names = [n for n in (getattr(got[0], kind) if got else ()) if n not in leave]
+            us = {n: works.median(got, lambda s: getattr(s, kind)[n] / 1e3 / s.units) for n in names}
+            return ", ".join(f"{n} {figure(v)}" for n, v in us.items() if v >= 0.1)
+        return [f"Of a connection through sallyport, us of CPU: {shown('cpu')}; not counted: {shown('beside', ('load',))}."] if got else []
+
     def beyond(self, name):
         """us of a password's check that are not crypt(3)'s, where that takes few, so that its own unevenness does not hide
         them. The floor and microsocks have no hash."""
@@ -152,7 +166,7 @@ class Report:
         yield f"{self.seconds:.0f} s; aims missed: {'; '.join(missed) or 'none'}"
 
     def text(self):
-        return "\n\n".join([machine(), *self.summary(), *self.others(), *self.gssapi(), *self.details(), *self.end()]) + "\n"
+        return "\n\n".join([machine(), NOTE, *self.summary(), *self.others(), *self.shares(), *self.gssapi(), *self.details(), *self.end()]) + "\n"
 
     def figures(self):
         def plain(f):
