@@ -12,7 +12,16 @@
 
 #define EVENTS_PER_TURN 256 /* so that hooks run and deadlines are met also under a flood */
 
+#define SLOTS_MIN 64
+
 TAILQ_HEAD(deadline_list, deadline);
+
+/* Who waits for a descriptor. The kernel gives back its number with the generation of the slot, so
+ * that what it tells of one that has been closed since concerns no one. */
+struct slot {
+	struct ev *e;
+	uint32_t gen;
+};
 
 struct deadline_class {
 	uint64_t ms;
@@ -24,8 +33,11 @@ struct loop {
 	bool stop;
 	uint64_t now;
 	uint64_t run; /* of the deadlines */
-	int nready;   /* events of this turn, from `ready` */
-	int next;     /* the first that has not been dispatched */
+	uint32_t turn;
+	struct slot *slots; /* by descriptor */
+	size_t nslots;
+	TAILQ_HEAD(, ev)
+	again; /* what they wait for is ready, and the kernel will not tell again */
 	unsigned nclasses;
 	struct epoll_event ready[EVENTS_PER_TURN];
 	struct deadline_class classes[DEADLINE_CLASSES];
@@ -53,6 +65,7 @@ loop_new(void)
 		return NULL;
 	}
 	l->now = clock_ms();
+	TAILQ_INIT(&l->again);
 	return l;
 }
 
@@ -62,6 +75,7 @@ loop_free(struct loop *l)
 	if (l == NULL)
 		return;
 	close(l->epfd);
+	free(l->slots);
 	free(l);
 }
 
@@ -71,6 +85,8 @@ sleep_ms(const struct loop *l)
 {
 	uint64_t first = UINT64_MAX;
 
+	if (!TAILQ_EMPTY(&l->again))
+		return 0;
 	for (unsigned i = 0; i < l->nclasses; i++) {
 		const struct deadline *d = TAILQ_FIRST(&l->classes[i].list);
 		if (d != NULL && d->at < first)
@@ -99,6 +115,70 @@ run_deadlines(struct loop *l)
 	}
 }
 
+/* --- dispatch --- */
+
+static void
+dequeue(struct loop *l, struct ev *e)
+{
+	if (e->queued)
+		TAILQ_REMOVE(&l->again, e, again);
+	e->queued = false;
+}
+
+/* What it waits for is ready, and will not be told again: it is called in the next turn. */
+static void
+enqueue(struct loop *l, struct ev *e)
+{
+	if (e->queued || (e->asked & EPOLLET) == 0 || (e->ready & e->events) == 0)
+		return;
+	e->queued = true;
+	e->turn = l->turn;
+	TAILQ_INSERT_TAIL(&l->again, e, again);
+}
+
+static void
+call(struct loop *l, struct ev *e, uint32_t events)
+{
+	int fd = e->fd;
+	uint32_t gen = l->slots[fd].gen;
+
+	dequeue(l, e);
+	e->cb(e, events);
+	/* It may be gone, and another have its descriptor. */
+	if (l->slots[fd].e == e && l->slots[fd].gen == gen)
+		enqueue(l, e);
+}
+
+static void
+told(struct loop *l, const struct epoll_event *r)
+{
+	const struct slot *slot = &l->slots[r->data.u64 & UINT32_MAX];
+	uint32_t events = r->events;
+	struct ev *e = slot->e;
+
+	if (e == NULL || slot->gen != r->data.u64 >> 32)
+		return;
+	if ((e->asked & EPOLLET) != 0) {
+		e->ready |= events;
+		events = e->ready & (e->events | EPOLLERR | EPOLLHUP);
+	}
+	if (events != 0)
+		call(l, e, events);
+}
+
+static void
+run_again(struct loop *l)
+{
+	struct ev *e;
+
+	while ((e = TAILQ_FIRST(&l->again)) != NULL && e->turn != l->turn) {
+		if ((e->ready & e->events) != 0)
+			call(l, e, e->ready & (e->events | EPOLLERR | EPOLLHUP));
+		else
+			dequeue(l, e); /* drained since, for another's sake */
+	}
+}
+
 int
 loop_run(struct loop *l)
 {
@@ -108,14 +188,10 @@ loop_run(struct loop *l)
 		if (n == -1 && errno != EINTR)
 			return -1;
 		l->now = clock_ms();
-		l->nready = n > 0 ? n : 0;
-		for (l->next = 0; l->next < l->nready;) {
-			struct epoll_event *r = &l->ready[l->next++];
-			struct ev *e = r->data.ptr;
-			if (e != NULL)
-				e->cb(e, r->events);
-		}
-		l->nready = 0;
+		l->turn++;
+		for (int i = 0; i < n; i++)
+			told(l, &l->ready[i]);
+		run_again(l);
 		run_deadlines(l);
 	}
 	l->stop = false;
@@ -134,29 +210,82 @@ loop_now(const struct loop *l)
 	return l->now;
 }
 
+/* --- descriptors --- */
+
+/* Room for fd among the slots. */
+static int
+slot_for(struct loop *l, int fd)
+{
+	size_t n = l->nslots > 0 ? l->nslots : SLOTS_MIN;
+
+	if ((size_t)fd < l->nslots)
+		return 0;
+	while (n <= (size_t)fd)
+		n *= 2;
+	struct slot *more = reallocarray(l->slots, n, sizeof(*more));
+	if (more == NULL)
+		return -1;
+	memset(more + l->nslots, 0, (n - l->nslots) * sizeof(*more));
+	l->slots = more;
+	l->nslots = n;
+	return 0;
+}
+
+/* Asks the kernel; what is asked for is remembered where it agrees. */
+static int
+ask(struct loop *l, struct ev *e, int op, int fd, uint32_t events)
+{
+	uint64_t gen = l->slots[fd].gen;
+	struct epoll_event ee = { .events = events, .data.u64 = gen << 32 | (uint32_t)fd };
+
+	if (epoll_ctl(l->epfd, op, fd, &ee) == -1)
+		return -1;
+	e->asked = events;
+	return 0;
+}
+
 int
 ev_add(struct loop *l, struct ev *e, int fd, uint32_t events)
 {
-	struct epoll_event ee = { .events = events, .data.ptr = e };
+	uint32_t more = (events & EPOLLET) != 0 ? EPOLLIN | EPOLLRDHUP : 0;
 
-	if (epoll_ctl(l->epfd, EPOLL_CTL_ADD, fd, &ee) == -1)
+	if (slot_for(l, fd) == -1)
 		return -1;
+	l->slots[fd].gen++;
+	if (ask(l, e, EPOLL_CTL_ADD, fd, events | more) == -1)
+		return -1;
+	l->slots[fd].e = e;
 	e->fd = fd;
-	e->events = events;
+	e->events = events & ~(uint32_t)EPOLLET;
+	e->ready = 0;
+	e->queued = false;
 	return 0;
 }
 
 int
 ev_set(struct loop *l, struct ev *e, uint32_t events)
 {
-	struct epoll_event ee = { .events = events, .data.ptr = e };
+	bool told_once = (e->asked & EPOLLET) != 0;
+	uint32_t want = told_once ? e->asked | events : events;
 
-	if (e->events == events)
-		return 0;
-	if (epoll_ctl(l->epfd, EPOLL_CTL_MOD, e->fd, &ee) == -1)
+	if (want != e->asked && ask(l, e, EPOLL_CTL_MOD, e->fd, want) == -1)
 		return -1;
 	e->events = events;
+	if (!told_once)
+		return 0;
+	if ((e->ready & events) != 0)
+		enqueue(l, e);
+	else
+		dequeue(l, e);
 	return 0;
+}
+
+static void
+forget(struct loop *l, struct ev *e)
+{
+	dequeue(l, e);
+	l->slots[e->fd].e = NULL;
+	e->fd = -1;
 }
 
 void
@@ -165,12 +294,32 @@ ev_del(struct loop *l, struct ev *e)
 	if (e->fd == -1)
 		return;
 	epoll_ctl(l->epfd, EPOLL_CTL_DEL, e->fd, NULL);
-	e->fd = -1;
-	/* It may still stand in this turn's events. */
-	for (int i = l->next; i < l->nready; i++)
-		if (l->ready[i].data.ptr == e)
-			l->ready[i].data.ptr = NULL;
+	forget(l, e);
 }
+
+void
+ev_close(struct loop *l, struct ev *e, int fd)
+{
+	if (e->fd != -1)
+		forget(l, e);
+	if (fd != -1)
+		close(fd);
+}
+
+int
+ev_move(struct loop *l, struct ev *from, struct ev *to, uint32_t events)
+{
+	void (*cb)(struct ev *, uint32_t) = to->cb;
+
+	dequeue(l, from);
+	*to = *from;
+	to->cb = cb;
+	l->slots[to->fd].e = to;
+	from->fd = -1;
+	return ev_set(l, to, events);
+}
+
+/* --- deadlines --- */
 
 /* The queue for a length: the one there is, an empty one given a new length, or a new one. */
 static struct deadline_class *

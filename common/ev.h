@@ -1,8 +1,15 @@
 /*
- * The event loop: epoll, level-triggered, one per process, single-threaded; and deadlines.
+ * The event loop: epoll, one per process, single-threaded; and deadlines.
+ *
+ * A callback is called once a turn for as long as something that it waits for is ready, as with
+ * level-triggered epoll. For a socket that is added with EPOLLET that costs one epoll_ctl in its
+ * life: the kernel tells each change once, and the loop remembers what is ready until the owner
+ * says that it has taken all of it (ev_drained). An owner that forgets to say so is called in vain;
+ * nothing is missed.
  *
  * A struct ev or struct deadline is embedded in its owner, which must stay where it is while it is
- * armed. ev_del is safe at any time, also from inside a callback and for an event of the same turn.
+ * armed. ev_del and ev_close are safe at any time, also from inside a callback and for an event of
+ * the same turn.
  */
 #ifndef COMMON_EV_H
 #define COMMON_EV_H
@@ -18,6 +25,13 @@ struct ev {
 	int fd; /* -1: not in the loop */
 	uint32_t events;
 	void (*cb)(struct ev *e, uint32_t events);
+
+	/* ev.c's own */
+	uint32_t asked; /* of the kernel */
+	uint32_t ready; /* with EPOLLET: what it has told, and is not drained */
+	uint32_t turn;  /* it was put into the queue in this one */
+	bool queued;
+	TAILQ_ENTRY(ev) again; /* those that wait for what is ready already */
 };
 
 /*
@@ -47,10 +61,31 @@ void loop_stop(struct loop *l);
 /* CLOCK_MONOTONIC in ms as of this turn. */
 uint64_t loop_now(const struct loop *l);
 
-/* 0, or -1 with errno; e->cb must be set. ev_set with unchanged events costs no system call. */
+/* 0, or -1 with errno; e->cb must be set. With EPOLLET among the events the loop remembers what is
+ * ready (see above). ev_set with unchanged events costs no system call, nor does one for a socket
+ * with EPOLLET, but the first that waits for EPOLLOUT. */
 int ev_add(struct loop *l, struct ev *e, int fd, uint32_t events);
 int ev_set(struct loop *l, struct ev *e, uint32_t events);
 void ev_del(struct loop *l, struct ev *e); /* does not close e->fd; sets it to -1 */
+
+/* Closes fd, which e may wait for, and no one else has open: that takes it out of the loop too,
+ * without a system call of its own. fd -1: nothing is done. */
+void ev_close(struct loop *l, struct ev *e, int fd);
+/* `to` takes the place of `from`, which must be in the loop, and waits for these events. */
+int ev_move(struct loop *l, struct ev *from, struct ev *to, uint32_t events);
+
+/*
+ * e has taken all that was ready: what came in (EPOLLIN), after a read that gave less than was
+ * asked for or EAGAIN; the room to write (EPOLLOUT), after a write that took less than it was
+ * given. Where the peer has ended, EPOLLIN stays until that end is read.
+ */
+static inline void
+ev_drained(struct ev *e, uint32_t events)
+{
+	bool ended = (e->ready & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+
+	e->ready &= ~(ended ? events & ~(uint32_t)EPOLLIN : events);
+}
 
 /* (Re)arms d to be called ms from now; d->cb must be set. With ms 0 that is after the events of
  * this turn (what is to be done once a turn is done so), or on the next turn when armed by a

@@ -5,14 +5,13 @@
 #include "worker/accept.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/addr.h"
 #include "common/rules.h"
+#include "worker/connect.h"
 #include "worker/link.h"
 #include "worker/session.h"
 #include "worker/worker.h"
@@ -80,17 +79,15 @@ source_passes(struct worker *w, const struct addrport *client)
 	return rules_eval(w->policy->img, &q, NULL) != RULES_BLOCK;
 }
 
+/* It has TCP_NODELAY from its listener. */
 static void
-welcome(struct worker *w, int fd, const struct sockaddr_storage *ss, socklen_t len)
+welcome(const struct listener *l, int fd, const struct sockaddr_storage *ss, socklen_t len)
 {
-	struct sockaddr_storage own;
-	socklen_t own_len = sizeof(own);
-	struct addrport client, gateway;
-	int one = 1;
+	struct addrport client, gateway = l->at;
+	struct worker *w = l->w;
 
-	if (getsockname(fd, (struct sockaddr *)&own, &own_len) == -1 ||
-	    addr_from_sockaddr((const struct sockaddr *)ss, len, &client) == -1 ||
-	    addr_from_sockaddr((struct sockaddr *)&own, own_len, &gateway) == -1) {
+	if ((addr_is_any(&gateway.a) && connect_local(fd, &gateway) == -1) ||
+	    addr_from_sockaddr((const struct sockaddr *)ss, len, &client) == -1) {
 		close(fd);
 		return;
 	}
@@ -102,7 +99,6 @@ welcome(struct worker *w, int fd, const struct sockaddr_storage *ss, socklen_t l
 		close(fd);
 		return;
 	}
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (session_new(w, fd, &client, &gateway) == NULL) {
 		link_early(w, &client, &gateway, REASON_GENERAL, 0);
 		accept_rest(w);
@@ -155,7 +151,7 @@ on_listener(struct ev *e, uint32_t events)
 				return;
 			continue;
 		}
-		welcome(w, fd, &ss, len);
+		welcome(l, fd, &ss, len);
 		accept_update(w);
 		if (l->draining && --l->drain_left == 0) {
 			listener_close(l);
@@ -186,7 +182,8 @@ accept_listen(struct worker *w, int fd, uint32_t index)
 	l->w = w;
 	l->index = index;
 	accept_update(w);
-	if (w->accepting && ev_add(w->loop, &l->ev, fd, EPOLLIN) == -1)
+	if (connect_local(fd, &l->at) == -1 ||
+	    (w->accepting && ev_add(w->loop, &l->ev, fd, EPOLLIN) == -1))
 		goto fail;
 	TAILQ_INSERT_TAIL(&w->listeners, l, entry);
 	return 0;

@@ -80,10 +80,12 @@ flow_broken(struct session *s, enum side d)
 	f->done = f->broken = true;
 }
 
-/* What send(2) took; 0 too where it can take none now, and -1 after `broken`. */
+/* What send(2) took of len; 0 too where it can take none now, and -1 after `broken`. */
 static ssize_t
-taken(struct session *s, enum side d, ssize_t n)
+taken(struct session *s, enum side d, ssize_t n, size_t len)
 {
+	if (n == -1 ? errno == EAGAIN : (size_t)n < len)
+		ev_drained(&s->ev[other(d)], EPOLLOUT);
 	if (n == -1 && (errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM))
 		return 0;
 	if (n == -1)
@@ -94,7 +96,7 @@ taken(struct session *s, enum side d, ssize_t n)
 static ssize_t
 pass_on(struct session *s, enum side d, const uint8_t *data, size_t len)
 {
-	return taken(s, d, send(s->fd[other(d)], data, len, MSG_NOSIGNAL));
+	return taken(s, d, send(s->fd[other(d)], data, len, MSG_NOSIGNAL), len);
 }
 
 /* Likewise of new octets, which stand behind those that are held. */
@@ -170,7 +172,8 @@ static int
 put_opened(struct session *s, enum side d, struct iovec part[2])
 {
 	struct msghdr m = { .msg_iov = part, .msg_iovlen = 2 };
-	ssize_t n = taken(s, d, sendmsg(s->fd[other(d)], &m, MSG_NOSIGNAL));
+	size_t all = part[0].iov_len + part[1].iov_len;
+	ssize_t n = taken(s, d, sendmsg(s->fd[other(d)], &m, MSG_NOSIGNAL), all);
 
 	if (n == -1)
 		return 0;
@@ -208,7 +211,8 @@ pass_end(struct session *s, enum side d)
 	s->flow[d].done = true;
 	if (s->first_closed == REASON_NONE)
 		s->first_closed = (uint8_t)closed_by(d);
-	if (shutdown(s->fd[other(d)], SHUT_WR) == -1)
+	/* Where both ways are over, the receiver's socket is closed now, or shut down to linger. */
+	if (!s->flow[other(d)].done && shutdown(s->fd[other(d)], SHUT_WR) == -1)
 		s->flow[d].broken = true;
 }
 
@@ -227,6 +231,8 @@ side_failed(struct session *s, enum side d, enum reason why, int error)
 static int
 read_none(struct session *s, enum side d, ssize_t n)
 {
+	if (n == -1 && errno == EAGAIN)
+		ev_drained(&s->ev[d], EPOLLIN);
 	if (n == -1 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n == -1) {
@@ -241,11 +247,11 @@ read_none(struct session *s, enum side d, ssize_t n)
 	return 0;
 }
 
-/* As much as is made or opened side by side? Others have their turn after it. */
-static bool
-wide(const struct worker *w)
+/* How much is read at a time, after which others have their turn. */
+static size_t
+wide(const struct worker *w, size_t narrow)
 {
-	return token_lanes() > 1 && w->held < WIDE_HELD;
+	return w->held < WIDE_HELD ? PROTECTED_READ : narrow;
 }
 
 /* From a side that is encapsulated. What is sound before a fault goes on. */
@@ -254,12 +260,14 @@ pump_opened(struct session *s, enum side d)
 {
 	struct protected *p = s->protected[d];
 	struct clear c;
-	size_t size = wide(s->w) ? PROTECTED_READ : GSS_MESSAGE_MAX;
+	size_t size = token_lanes() > 1 ? wide(s->w, GSS_MESSAGE_MAX) : GSS_MESSAGE_MAX;
 	ssize_t n = protected_recv(p, s->fd[d], s->w->scratch, size, &c);
 	int r = 0;
 
 	if (n <= 0)
 		return read_none(s, d, n);
+	if ((size_t)n < size)
+		ev_drained(&s->ev[d], EPOLLIN);
 	if (c.part[0].iov_len + c.part[1].iov_len > 0 && !s->flow[d].done)
 		r = s->protected[other(d)] != NULL ? put_sealed(s, d, c.part, 2)
 						   : put_opened(s, d, c.part);
@@ -277,13 +285,15 @@ int
 flow_pump(struct session *s, enum side d)
 {
 	uint8_t *buf = s->w->scratch;
-	size_t size = s->protected[other(d)] != NULL && wide(s->w) ? PROTECTED_READ : SCRATCH_SIZE;
+	size_t size = wide(s->w, SCRATCH_SIZE);
 
 	if (s->protected[d] != NULL)
 		return pump_opened(s, d);
 	ssize_t n = recv(s->fd[d], buf, size, 0);
 	if (n <= 0)
 		return read_none(s, d, n);
+	if ((size_t)n < size)
+		ev_drained(&s->ev[d], EPOLLIN);
 	if (flow_put(s, d, buf, (size_t)n) == -1)
 		return -1;
 	return size == SCRATCH_SIZE && (size_t)n == size;

@@ -72,6 +72,8 @@ send_some(struct session *s, const uint8_t *data, size_t len)
 {
 	ssize_t n = send(s->fd[CLIENT], data, len, MSG_NOSIGNAL);
 
+	if (n == -1 ? errno == EAGAIN : (size_t)n < len)
+		ev_drained(&s->ev[CLIENT], EPOLLOUT);
 	if (n >= 0)
 		return n;
 	if (errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM)
@@ -172,13 +174,16 @@ handshake_read(struct session *s)
 {
 	struct protected *p = s->state == SESSION_REQUEST ? s->protected[CLIENT] : NULL;
 	struct handshake *hs = s->hs;
+	size_t room = p != NULL ? GSS_MESSAGE_MAX : sizeof(hs->in) - hs->in_len;
 	struct clear c;
 	ssize_t n;
 
 	if (p != NULL)
-		n = protected_recv(p, s->fd[CLIENT], s->w->scratch, GSS_MESSAGE_MAX, &c);
+		n = protected_recv(p, s->fd[CLIENT], s->w->scratch, room, &c);
 	else
-		n = recv(s->fd[CLIENT], hs->in + hs->in_len, sizeof(hs->in) - hs->in_len, 0);
+		n = recv(s->fd[CLIENT], hs->in + hs->in_len, room, 0);
+	if (n == -1 ? errno == EAGAIN : (size_t)n < room)
+		ev_drained(&s->ev[CLIENT], EPOLLIN);
 	if (n == -1) {
 		if (errno != EAGAIN && errno != EINTR)
 			session_close(s, REASON_CLIENT_RESET, errno);

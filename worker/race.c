@@ -87,8 +87,7 @@ note(struct race *r, enum reason why, int error)
 static void
 attempt_end(struct attempt *a)
 {
-	ev_del(a->race->s->w->loop, &a->ev);
-	close(a->fd);
+	ev_close(a->race->s->w->loop, &a->ev, a->fd);
 	a->fd = -1;
 	a->race->under_way--;
 }
@@ -118,12 +117,12 @@ won(struct attempt *a)
 	struct session *s = r->s;
 	int fd = a->fd;
 
-	ev_del(s->w->loop, &a->ev);
 	a->fd = -1;
 	r->under_way--;
 	if (r->via != 0) {
 		struct addrport at = a->target;
 
+		ev_del(s->w->loop, &a->ev);
 		race_free(s);
 		upstream_connected(s, fd, &at);
 		return;
@@ -131,6 +130,9 @@ won(struct attempt *a)
 	s->fd[TARGET] = fd;
 	s->hs->target = a->target;
 	s->hs->rule = a->rule;
+	/* What it sends is not read before the grant, but remembered. */
+	if (a->ev.fd != -1 && ev_move(s->w->loop, &a->ev, &s->ev[TARGET], 0) == -1)
+		abort(); /* it costs no system call that could fail */
 	race_free(s);
 	if (connect_local(fd, &s->hs->outgoing) == -1)
 		session_fail(s, REASON_GENERAL, errno, RULE_NONE);
@@ -162,8 +164,9 @@ on_attempt(struct ev *e, uint32_t events)
 	socklen_t len = sizeof(int);
 	int error = 0;
 
-	(void)events;
-	if (getsockopt(a->fd, SOL_SOCKET, SO_ERROR, &error, &len) == -1)
+	/* Nothing but room to write: it is connected. */
+	if ((events & (EPOLLERR | EPOLLHUP)) != 0 &&
+	    getsockopt(a->fd, SOL_SOCKET, SO_ERROR, &error, &len) == -1)
 		error = errno;
 	if (error == 0) {
 		won(a);
@@ -202,7 +205,7 @@ attempt_start(struct attempt *a, int *under_way, enum reason *why)
 	}
 	*why = REASON_GENERAL;
 	a->ev = (struct ev){ .fd = -1, .cb = on_attempt };
-	if (*under_way && ev_add(r->s->w->loop, &a->ev, fd, EPOLLOUT) == -1)
+	if (*under_way && ev_add(r->s->w->loop, &a->ev, fd, EPOLLOUT | EPOLLET) == -1)
 		goto fail;
 	a->fd = fd;
 	r->under_way++;

@@ -30,8 +30,7 @@ pump(struct session *s, enum side d)
 	return more != -1;
 }
 
-/* In the loop with what is wanted of it. A side that was taken out (at its end, to be quiet) comes
- * back when something is wanted again. */
+/* In the loop with what is wanted of it. */
 static int
 poll_side(struct session *s, enum side side)
 {
@@ -41,7 +40,7 @@ poll_side(struct session *s, enum side side)
 		events |= EPOLLOUT;
 	if (s->ev[side].fd != -1)
 		return ev_set(s->w->loop, &s->ev[side], events);
-	return events == 0 ? 0 : ev_add(s->w->loop, &s->ev[side], s->fd[side], events);
+	return events == 0 ? 0 : ev_add(s->w->loop, &s->ev[side], s->fd[side], events | EPOLLET);
 }
 
 /* From the last activity on; re-armed once a millisecond at most. */
@@ -99,8 +98,7 @@ side_ended(struct session *s, enum side side, uint32_t events)
 	 */
 	if ((events & EPOLLERR) != 0 && s->flow[side].eof && !s->flow[other(side)].done)
 		flow_broken(s, other(side));
-	/* Otherwise what it sent is read once there is room; until then it would only be noise. */
-	ev_del(s->w->loop, &s->ev[side]);
+	/* Otherwise what it sent is read once there is room. */
 }
 
 void

@@ -95,8 +95,10 @@ linger_event(struct session *s)
 	for (int i = 0; i < LINGER_READS; i++) {
 		ssize_t n = recv(s->fd[CLIENT], s->w->scratch, GSS_MESSAGE_MAX, 0);
 
-		if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
+			ev_drained(&s->ev[CLIENT], EPOLLIN);
 			return;
+		}
 		if (n <= 0) {
 			session_close(s, REASON_NONE, 0);
 			return;
@@ -148,7 +150,7 @@ on_target(struct ev *e, uint32_t events)
 
 	if (s->state == SESSION_UDP)
 		udp_relay(s);
-	else
+	else if (s->state == SESSION_RELAY) /* before it, the loop remembers what is ready */
 		relay_event(s, TARGET, events);
 }
 
@@ -274,7 +276,7 @@ session_new(struct worker *w, int fd, const struct addrport *client, const struc
 	w->handshakes++;
 	w->sessions++;
 	session_set_state(s, SESSION_GREETING);
-	if (ev_add(w->loop, &s->ev[CLIENT], fd, EPOLLIN) == -1) {
+	if (ev_add(w->loop, &s->ev[CLIENT], fd, EPOLLIN | EPOLLET) == -1) {
 		int saved = errno;
 		session_close(s, REASON_GENERAL, saved);
 		errno = saved;
@@ -318,9 +320,7 @@ handshake_free(struct session *s)
 static void
 session_close_side(struct session *s, enum side side)
 {
-	ev_del(s->w->loop, &s->ev[side]);
-	if (s->fd[side] != -1)
-		close(s->fd[side]);
+	ev_close(s->w->loop, &s->ev[side], s->fd[side]);
 	s->fd[side] = -1;
 	flow_drop_held(s, side);
 }
@@ -427,8 +427,9 @@ session_linger(struct session *s)
 	udp_free(s);
 	session_unprotect(s);
 	session_close_side(s, TARGET);
-	int r = s->ev[CLIENT].fd != -1 ? ev_set(w->loop, &s->ev[CLIENT], EPOLLIN)
-				       : ev_add(w->loop, &s->ev[CLIENT], s->fd[CLIENT], EPOLLIN);
+	int r = s->ev[CLIENT].fd != -1
+		    ? ev_set(w->loop, &s->ev[CLIENT], EPOLLIN)
+		    : ev_add(w->loop, &s->ev[CLIENT], s->fd[CLIENT], EPOLLIN | EPOLLET);
 	if (r == -1) {
 		session_close(s, REASON_NONE, 0);
 		return;

@@ -9,13 +9,13 @@
  *
  * What was measured, in CPU time of a unit, each by turns with what is here (on a guest where a
  * system call alone is 1.1 us, a failed accept 3.2, a socket made and closed 5.8):
- *   connect, 64 at a time: accepts counted beforehand (TCP_INFO) 2 % less than one each time round;
- *     closing neighbours at once 2 %; targets' sockets connected again 5 %.
+ *   connect, 64 at a time: accepts counted beforehand (TCP_INFO) 2 to 5 % less than one each time
+ *     round; closing neighbours at once 2 %; targets' sockets connected again 2 to 5 %.
  *   bulk: a buffer of 480 KiB 35 to 45 % less than 60 KiB towards targets, up to 10 % towards
  *     clients; 120 to 1920 KiB are the same within the noise; 30 KiB is half as much again.
  *   datagrams of 512 octets: UDP_SEGMENT 3 to 7 % less.
  * Tried, and not taken:
- *   accept until EAGAIN (not less), a second connect() to see that the first is done (likewise),
+ *   accept until EAGAIN (3 % more), a second connect() to see that the first is done (no less),
  *     read and write (3 to 5 % more for round trips), level-triggered (1 to 3 % more).
  *   TCP_DEFER_ACCEPT on a target's socket, so that the last ACK goes with the first octets: no less
  *     with sockets connected again, and a target that speaks first would wait for 200 ms.

@@ -1,6 +1,7 @@
 """Times of authd's checks, measured where nothing else is in between: what a check finds is not told by how long it
 takes. Runs when nothing else does."""
 import crypt
+import random
 import statistics
 
 import pytest
@@ -8,8 +9,8 @@ import pytest
 import authd
 
 ROUNDS = 40
-SAMPLES = 3  # times ROUNDS at most
-RATIO = 1.15  # of medians, interleaved
+SAMPLES = 4  # times ROUNDS at most
+RATIO = 1.15  # of the lower deciles
 
 
 @pytest.fixture
@@ -17,6 +18,12 @@ def a():
     a = authd.Authd()
     yield a
     a.stop()
+
+
+def decile(times):
+    """What is taken where nobody disturbs: a neighbour of the machine slows some of the checks, and by chance more of one
+    case's than of another's, where a median may fall on either side. A check that does more is slower in every one."""
+    return statistics.quantiles(times, n=10)[0]
 
 
 def line(name, setting, more=":"):
@@ -37,15 +44,15 @@ def test_unknown_wrong_locked_and_expired_take_the_same_time(a, setting):
     took = {name: [] for name in cases}
     for more in range(SAMPLES):  # a busy machine's noise goes with more rounds, a difference does not
         for n in range(ROUNDS * more, ROUNDS * (more + 1)):
-            for i, (name, (user, password)) in enumerate(cases.items()):
+            for i, (name, (user, password)) in enumerate(random.sample(list(cases.items()), len(cases))):
                 # a source of its own each time: the throttle is not what is measured
                 took[name].append(a.check(w, user, password, source=f"10.{n}.{i}.1")[4])
-        medians = {name: statistics.median(times) for name, times in took.items()}
-        if max(medians.values()) < min(medians.values()) * RATIO:
+        least = {name: decile(times) for name, times in took.items()}
+        if max(least.values()) < min(least.values()) * RATIO:
             break
-    print("table:", setting[:8], {name: f"{m * 1000:.2f} ms" for name, m in medians.items()})
-    assert min(medians.values()) > 0.001  # it is the hash that is measured
-    assert max(medians.values()) < min(medians.values()) * RATIO, medians
+    print("table:", setting[:8], {name: f"{m * 1000:.2f} ms" for name, m in least.items()})
+    assert min(least.values()) > 0.001  # it is the hash that is measured
+    assert max(least.values()) < min(least.values()) * RATIO, least
     # The positive control: a check of another cost is told apart by this very measure.
-    other = statistics.median(a.check(w, b"another", b"not it", source=f"10.200.{n}.1")[4] for n in range(ROUNDS))
-    assert other * RATIO < min(medians.values()), (other, medians)
+    other = decile([a.check(w, b"another", b"not it", source=f"10.200.{n}.1")[4] for n in range(ROUNDS)])
+    assert other * RATIO < min(least.values()), (other, least)

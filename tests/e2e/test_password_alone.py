@@ -7,7 +7,7 @@ import sally
 import socks5
 
 ROUNDS = 12
-RATIO = 1.25  # of medians; a check that is left out would differ by a factor of thousands
+RATIO = 1.25  # of lower quartiles, as a neighbour of the machine slows some checks; a check that is left out would differ by a factor of thousands
 
 
 def test_no_outcome_is_told_by_its_time(gateway):
@@ -32,10 +32,10 @@ def test_no_outcome_is_told_by_its_time(gateway):
                 began = time.monotonic()
                 assert c.login(user, password) != 0
                 took[name].append(time.monotonic() - began)
-    medians = {name: statistics.median(times) for name, times in took.items()}
-    print("table:", {name: f"{m * 1000:.1f} ms" for name, m in medians.items()})
-    low, high = min(medians.values()), max(medians.values())
-    assert high < low * RATIO + 0.01, medians
+    least = {name: statistics.quantiles(times, n=4)[0] for name, times in took.items()}
+    print("table:", {name: f"{m * 1000:.1f} ms" for name, m in least.items()})
+    low, high = min(least.values()), max(least.values())
+    assert high < low * RATIO + 0.01, least
 
 
 def test_a_slow_check_delays_no_session_without_one(gateway, serve):

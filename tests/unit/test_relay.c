@@ -141,7 +141,7 @@ test_never_reads(void **state)
 	assert_null(s->flow[DOWN].held);
 	fill(t);
 	assert_non_null(s->flow[DOWN].held);
-	assert_true(s->flow[DOWN].held->len <= SCRATCH_SIZE);
+	assert_true(s->flow[DOWN].held->len <= PROTECTED_READ);
 	uint64_t before = s->flow[DOWN].octets;
 	world_run(20);
 	assert_int_equal(s->flow[DOWN].octets, before);
@@ -281,6 +281,16 @@ test_answer_before_reset(void **state)
 }
 
 /* A side that has ended but cannot be read yet is out of the loop: it would wake it for nothing. */
+static unsigned calls;
+static void (*counted)(struct ev *e, uint32_t events);
+
+static void
+on_counted(struct ev *e, uint32_t events)
+{
+	calls++;
+	counted(e, events);
+}
+
 static void
 test_no_spinning(void **state)
 {
@@ -291,9 +301,11 @@ test_no_spinning(void **state)
 	fd = client_connected(&t);
 	fill(t);
 	reset(t); /* while what it sent is held */
+	struct ev *e = &W.w->slots[the_session() - W.w->slots].ev[TARGET];
+	counted = e->cb;
+	e->cb = on_counted;
 	world_run(20);
-	const struct session *s = the_session();
-	assert_int_equal(s->ev[TARGET].fd, -1);
+	assert_in_range(calls, 1, 2);
 	reset(fd);
 	world_end();
 }
