@@ -16,7 +16,7 @@ from servers import B
 SESSIONS = 5000  # the most that are open at a time
 FEW = 10
 STARTS = 5
-PEERS, PEERS_PAIRS = ("microsocks", "dante", "none"), 3  # what need not be known as well has fewer rounds
+FEWER = {"microsocks": 3, "dante": 3, "none": 1}  # rounds at most: what need not be known as well
 SMALL = 100  # prefixes: freeing what a large table was read into leaves room in the heap, which sessions would seem not to need
 
 
@@ -114,7 +114,7 @@ class Runner:
                         units[w, s] = max(w.first, int(first.said["rate"] * self.seconds))
             for pair in range(self.pairs):
                 for w, s in units:
-                    if pair < PEERS_PAIRS or s.name not in PEERS:
+                    if pair < FEWER.get(s.name, self.pairs):
                         self.keep(w.name, s, self.attempt(w.name, lambda: load(w, s, units[w, s]), s))
                 for s in up:
                     if s.name == "sallyport" and kind.startswith("password"):
