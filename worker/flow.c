@@ -262,7 +262,7 @@ read_none(struct session *s, enum side d, ssize_t n)
 	return 0;
 }
 
-/* May reads be wide? Others have their turn after one. */
+/* May reads be wide? */
 static bool
 wide(const struct worker *w)
 {
@@ -312,5 +312,5 @@ flow_pump(struct session *s, enum side d)
 		ev_drained(&s->ev[d], EPOLLIN);
 	if (flow_put(s, d, buf, (size_t)n) == -1)
 		return -1;
-	return size == SCRATCH_SIZE && (size_t)n == size;
+	return !lanes && (size_t)n == size; /* making tokens of so much, others have their turn */
 }
