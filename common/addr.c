@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/decimal.h"
+
 #define V6(length, ...)                                                           \
 	{                                                                         \
 		.a = { .family = ADDR_V6, .b = { __VA_ARGS__ } }, .len = (length) \
@@ -124,14 +126,42 @@ prefix_parse(const char *s, struct prefix *p, bool *host_bits)
 	return 0;
 }
 
+/* Without a NUL; how many octets: INET_ADDRSTRLEN - 1 at most. */
+static size_t
+put_v4(char *buf, const uint8_t b[4])
+{
+	size_t n = decimal_put(buf, b[0]);
+
+	for (int i = 1; i < 4; i++) {
+		buf[n++] = '.';
+		n += decimal_put(buf + n, b[i]);
+	}
+	return n;
+}
+
+/* As snprintf(3) would: cut where the buffer ends. */
+static const char *
+copy_text(char *buf, size_t size, const char *text, size_t len)
+{
+	if (size == 0)
+		return buf;
+	if (len > size - 1)
+		len = size - 1;
+	memcpy(buf, text, len);
+	buf[len] = '\0';
+	return buf;
+}
+
 const char *
 addr_format(const struct addr *a, char *buf, size_t size)
 {
-	int af = a->family == ADDR_V4 ? AF_INET : AF_INET6;
+	char v4[INET_ADDRSTRLEN];
 
+	if (a->family == ADDR_V4)
+		return copy_text(buf, size, v4, put_v4(v4, a->b));
 	if (size == 0)
 		return buf;
-	if (a->family == ADDR_NONE || inet_ntop(af, a->b, buf, (socklen_t)size) == NULL)
+	if (a->family == ADDR_NONE || inet_ntop(AF_INET6, a->b, buf, (socklen_t)size) == NULL)
 		snprintf(buf, size, "-");
 	return buf;
 }
@@ -141,10 +171,14 @@ addrport_format(const struct addrport *ap, char *buf, size_t size)
 {
 	char text[ADDR_TEXT];
 
+	if (ap->a.family == ADDR_V4) {
+		size_t n = put_v4(text, ap->a.b);
+		text[n++] = ':';
+		n += decimal_put(text + n, ap->port);
+		return copy_text(buf, size, text, n);
+	}
 	addr_format(&ap->a, text, sizeof(text));
-	if (ap->a.family == ADDR_V4)
-		snprintf(buf, size, "%s:%u", text, ap->port);
-	else if (ap->a.family == ADDR_V6 && ap->scope != 0)
+	if (ap->a.family == ADDR_V6 && ap->scope != 0)
 		snprintf(buf, size, "[%s%%%u]:%u", text, ap->scope, ap->port);
 	else if (ap->a.family == ADDR_V6)
 		snprintf(buf, size, "[%s]:%u", text, ap->port);

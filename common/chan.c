@@ -208,6 +208,8 @@ chan_flush(struct chan *c)
 	bool was = c->throttled;
 
 	c->open = NULL;
+	if (c->before_send != NULL && !c->ended && !STAILQ_EMPTY(&c->out))
+		c->before_send(c);
 	while (!c->ended && !c->broken && (p = STAILQ_FIRST(&c->out)) != NULL) {
 		if (packet_send(c->ev.fd, p->data, p->len, p->fd, MSG_DONTWAIT) == -1) {
 			/* Also while this user has as many descriptors under way, in any process,

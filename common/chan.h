@@ -41,6 +41,9 @@ struct chan {
 	bool (*on_msg)(struct chan *c, struct msg *m);
 	/* The channel has ended (descriptor closed already); called once, never from chan_send. */
 	void (*on_end)(struct chan *c, enum chan_end why);
+	/* Optional: packets are about to leave. What must be done before the peer learns of it is
+	 * done here, whichever way they leave and whatever was armed first in this turn. */
+	void (*before_send)(struct chan *c);
 	/* Optional: the queue fell below the soft limit again. */
 	void (*on_room)(struct chan *c);
 	void *owner;

@@ -55,8 +55,9 @@ _Static_assert(LONGEST_LINE <= AUDIT_LINE_MAX, "every record fits in a line");
 void
 audit_begin(struct audit_rec *r, enum audit_event e)
 {
-	memset(r, 0, sizeof(*r));
 	r->event = e;
+	r->set = 0; /* so that no value counts */
+	r->time_ms = 0;
 	r->severity = events[e].severity;
 }
 
@@ -95,19 +96,28 @@ audit_addr(struct audit_rec *r, enum audit_field f, const struct addrport *ap)
 		audit_set(r, f, ap, sizeof(*ap), 0);
 }
 
-/* RFC 3339, UTC, milliseconds. */
-static const char *
-format_time(uint64_t ms, char *buf, size_t size)
+/* RFC 3339, UTC, milliseconds. The date is made once a second. */
+static void
+put_time(struct text *t, uint64_t ms)
 {
-	time_t s = (time_t)(ms / 1000);
+	static uint64_t made = UINT64_MAX;
+	static char date[32];
+	uint64_t second = ms / 1000;
+	time_t s = (time_t)second;
 	struct tm tm;
-	char date[32];
 
-	if (gmtime_r(&s, &tm) == NULL || strftime(date, sizeof(date), "%FT%T", &tm) == 0)
-		snprintf(buf, size, "1970-01-01T00:00:00.000Z");
-	else
-		snprintf(buf, size, "%s.%03uZ", date, (unsigned)(ms % 1000));
-	return buf;
+	if (second != made) {
+		if (gmtime_r(&s, &tm) == NULL || strftime(date, sizeof(date), "%FT%T.", &tm) == 0) {
+			made = UINT64_MAX;
+			text_string(t, "1970-01-01T00:00:00.000Z");
+			return;
+		}
+		made = second;
+	}
+	text_string(t, date);
+	for (unsigned tens = 100; tens > 0; tens /= 10)
+		text_char(t, (char)('0' + ms / tens % 10));
+	text_char(t, 'Z');
 }
 
 static void
@@ -128,22 +138,39 @@ put_text(struct text *t, enum conf_log_format f, const void *octets, size_t len,
 static void
 put_key(struct text *t, enum conf_log_format f, const char *key)
 {
-	text_format(t, f == FORMAT_JSON ? ",\"%s\":" : " %s=", key);
+	text_string(t, f == FORMAT_JSON ? ",\"" : " ");
+	text_string(t, key);
+	text_string(t, f == FORMAT_JSON ? "\":" : "=");
+}
+
+/* What cannot hold anything to escape: quoted in JSON alone. */
+static void
+put_quote(struct text *t, enum conf_log_format f)
+{
+	if (f == FORMAT_JSON)
+		text_char(t, '"');
+}
+
+static void
+put_addr(struct text *t, enum conf_log_format f, const struct addrport *ap)
+{
+	char addr[ADDR_TEXT];
+
+	put_quote(t, f);
+	text_string(t, addrport_format(ap, addr, sizeof(addr)));
+	put_quote(t, f);
 }
 
 static void
 put_field(struct text *t, enum conf_log_format f, const struct audit_rec *r, enum audit_field i)
 {
-	char addr[ADDR_TEXT];
-
 	put_key(t, f, fields[i].key);
 	switch (fields[i].kind) {
 	case KIND_N:
-		text_format(t, "%llu", (unsigned long long)r->v[i].n);
+		text_number(t, r->v[i].n);
 		break;
 	case KIND_A:
-		addrport_format(r->v[i].p, addr, sizeof(addr));
-		text_format(t, f == FORMAT_JSON ? "\"%s\"" : "%s", addr);
+		put_addr(t, f, r->v[i].p);
 		break;
 	case KIND_S:
 	case KIND_W: /* quoted too if it should ever need it */
@@ -161,19 +188,22 @@ audit_format(
 {
 	struct text t = text_in(buf, size);
 	bool json = f == FORMAT_JSON;
-	char when[48];
 
-	text_format(&t, json ? "@cee: {\"event\":\"%s\"" : "event=%s", events[r->event].name);
+	text_string(&t, json ? "@cee: {\"event\":" : "event=");
+	put_quote(&t, f);
+	text_string(&t, events[r->event].name);
+	put_quote(&t, f);
 	put_key(&t, f, "seq");
-	text_format(&t, "%llu", (unsigned long long)seq);
+	text_number(&t, seq);
 	put_key(&t, f, "time");
-	format_time(r->time_ms, when, sizeof(when));
-	text_format(&t, json ? "\"%s\"" : "%s", when);
+	put_quote(&t, f);
+	put_time(&t, r->time_ms);
+	put_quote(&t, f);
 	for (enum audit_field i = 0; i < FIELD_COUNT; i++)
 		if (r->set & 1u << i)
 			put_field(&t, f, r, i);
 	if (json)
-		text_string(&t, "}");
+		text_char(&t, '}');
 	return t.len;
 }
 

@@ -146,11 +146,20 @@ on_end(struct chan *ch, enum chan_end why)
 		    SIGKILL); /* without its channel it is of no use; usually gone already */
 }
 
+static void
+before_send(struct chan *ch)
+{
+	const struct child *c = ch->owner;
+
+	c->family->ops->before_send(c->family->arg);
+}
+
 static int
 start_channel(struct child *c, int sock)
 {
 	c->chan.on_msg = on_message;
 	c->chan.on_end = on_end;
+	c->chan.before_send = before_send;
 	c->chan.on_room = NULL;
 	c->chan.owner = c;
 	c->chan.keep_reading = (ROLE_BIT(c->role) & ROLES_AUTHD) != 0;

@@ -49,6 +49,8 @@ struct children_ops {
 	void (*spawned)(void *arg, struct child *c);
 	/* A message of it; false: refused, the child is killed. */
 	bool (*message)(void *arg, struct child *c, struct msg *m);
+	/* Packets are about to leave for children: what they grant must be recorded by now. */
+	void (*before_send)(void *arg);
 	/* It has ended, its channel has been read to the end; `how` says why in words. It is
 	 * replaced after this if it is still wanted. */
 	void (*lost)(void *arg, struct child *c, const char *how);

@@ -44,6 +44,7 @@ commands_run(void *gateway, const char *line, FILE *out)
 		fputs(reload(g, out) ? "ok: the new configuration is in force\n"
 				     : "error: the old configuration stays in force\n",
 		    out);
+		log_flush(g->log); /* before the answer */
 	} else {
 		fprintf(out, "error: unknown command; expected status, sessions or reload\n");
 	}

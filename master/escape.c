@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/decimal.h"
+
 struct text
 text_in(char *buf, size_t size)
 {
@@ -36,6 +38,27 @@ text_string(struct text *t, const char *s)
 }
 
 void
+text_char(struct text *t, char c)
+{
+	text_octets(t, &c, 1);
+}
+
+void
+text_number(struct text *t, uint64_t n)
+{
+	char digits[DECIMAL_MAX];
+
+	text_octets(t, digits, decimal_put(digits, n));
+}
+
+void
+text_hex(struct text *t, uint64_t n, unsigned digits)
+{
+	while (digits-- > 0)
+		text_char(t, "0123456789abcdef"[n >> digits * 4 & 0xf]);
+}
+
+void
 text_format(struct text *t, const char *fmt, ...)
 {
 	size_t room = t->size - t->len;
@@ -48,15 +71,21 @@ text_format(struct text *t, const char *fmt, ...)
 		t->len += (size_t)n < room ? (size_t)n : room - 1;
 }
 
+/* As they stand in ASCII: from - to : are . / and the digits too, and @ precedes A. */
+static bool
+is_plain(uint8_t c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '-' && c <= ':') || (c >= '@' && c <= 'Z') ||
+	       c == '_' || c == '+';
+}
+
 bool
 escape_plain(const void *octets, size_t len)
 {
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				    "0123456789._:/@+-";
-	const char *p = octets;
+	const uint8_t *p = octets;
 
 	for (size_t i = 0; i < len; i++)
-		if (memchr(plain, p[i], sizeof(plain) - 1) == NULL)
+		if (!is_plain(p[i]))
 			return false;
 	return len > 0;
 }
@@ -66,10 +95,12 @@ static void
 escape_by_number(struct text *t, const uint8_t *p, size_t len, uint8_t lowest, const char *before)
 {
 	for (size_t i = 0; i < len; i++) {
-		if (p[i] >= lowest && p[i] <= 0x7e && p[i] != '"' && p[i] != '\\')
+		if (p[i] >= lowest && p[i] <= 0x7e && p[i] != '"' && p[i] != '\\') {
 			text_octets(t, &p[i], 1);
-		else
-			text_format(t, "%s%02x", before, p[i]);
+		} else {
+			text_string(t, before);
+			text_hex(t, p[i], 2);
+		}
 	}
 }
 

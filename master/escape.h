@@ -20,6 +20,11 @@ struct text {
 struct text text_in(char *buf, size_t size);
 void text_octets(struct text *t, const void *octets, size_t len);
 void text_string(struct text *t, const char *s);
+void text_char(struct text *t, char c);
+void text_number(struct text *t, uint64_t n);
+/* The last `digits` hexadecimal digits of n, 16 at most. */
+void text_hex(struct text *t, uint64_t n, unsigned digits);
+/* For what is written seldom: it takes ten times as long as those above. */
 void text_format(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Not empty and nothing but letters, digits and ._:/@+-: needs no quotes in logfmt. */

@@ -100,6 +100,7 @@ on_signal(struct ev *e, uint32_t events)
 				continue;
 			notify("RELOADING=1");
 			reload(g, stderr);
+			log_flush(g->log);
 			notify("READY=1");
 		} else {
 			gateway_stop(g, 0);
@@ -310,6 +311,7 @@ gateway_check_started(struct gateway *g)
 	audit_str(&r, FIELD_DETAIL, text, strlen(text));
 	log_record(g->log, &r);
 	tell_lacking(g);
+	log_flush(g->log); /* whoever waits for the start finds its record */
 	notify("READY=1");
 	if (g->options->ready_fd != -1)
 		leave_terminal(g->options->ready_fd);

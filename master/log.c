@@ -7,6 +7,7 @@
 #include <err.h>
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -22,9 +23,13 @@
 struct log {
 	struct loop *loop;
 	struct sinks sinks;
+	struct deadline turn; /* hands over at the end of the turn; armed while records wait */
 	uint64_t seq;
 	bool drop;      /* log overflow drop */
 	bool reporting; /* inside log_tell_lost */
+	pid_t pid;
+	uint64_t head_s; /* the second that `head` names */
+	char head[LOG_HEAD];
 	char record[AUDIT_LINE_MAX];
 	char line[LOG_HEAD + AUDIT_LINE_MAX + 1];
 };
@@ -33,20 +38,35 @@ struct log {
 
 /*
  * RFC 3164 section 4.1, without HOSTNAME, as local daemons take it: "<30>Nov  3 18:22:03
- * sallyportd[12]: ". The month is English whatever the locale.
+ * sallyportd[12]: ". The month is English whatever the locale. All but the priority changes once a
+ * second.
  */
 static void
-put_syslog_head(struct text *t, const struct sink *s, const struct audit_rec *r)
+head_make(struct log *lg, uint64_t second)
 {
 	static const char month[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug",
 		"Sep", "Oct", "Nov", "Dec" };
-	time_t when = (time_t)(r->time_ms / 1000);
+	struct text t = text_in(lg->head, sizeof(lg->head));
+	time_t when = (time_t)second;
 	struct tm tm;
 
 	if (localtime_r(&when, &tm) == NULL)
 		memset(&tm, 0, sizeof(tm));
-	text_format(t, "<%d>%s %2d %02d:%02d:%02d sallyportd[%d]: ", s->facility | r->severity,
-	    month[tm.tm_mon], tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)getpid());
+	text_format(&t, ">%s %2d %02d:%02d:%02d sallyportd[%d]: ", month[tm.tm_mon], tm.tm_mday,
+	    tm.tm_hour, tm.tm_min, tm.tm_sec, (int)lg->pid);
+	lg->head_s = second;
+}
+
+static void
+put_syslog_head(struct log *lg, struct text *t, const struct sink *s, const struct audit_rec *r)
+{
+	uint64_t second = r->time_ms / 1000;
+
+	if (second != lg->head_s)
+		head_make(lg, second);
+	text_char(t, '<');
+	text_number(t, (uint64_t)(s->facility | r->severity));
+	text_string(t, lg->head);
 }
 
 static void
@@ -77,13 +97,15 @@ log_write(struct log *lg, struct audit_rec *r)
 				len = audit_format(
 				    r, s->format, lg->seq, lg->record, sizeof(lg->record));
 			if (s->kind == LOGTO_SYSLOG)
-				put_syslog_head(&t, s, r);
+				put_syslog_head(lg, &t, s, r);
 			text_octets(&t, lg->record, len);
 			if (s->kind != LOGTO_SYSLOG)
 				text_string(&t, "\n");
 			sink_put(s, t.p, t.len, capped);
 		}
 	}
+	if (!deadline_armed(&lg->turn))
+		deadline_arm(lg->loop, &lg->turn, 0);
 }
 
 /* Where there is room again, one record tells how many are missing: in every log, by the name of
@@ -122,6 +144,32 @@ log_record(struct log *lg, struct audit_rec *r)
 {
 	log_write(lg, r);
 	log_tell_lost(lg);
+}
+
+/* Also what a log lost by this is told: by a record of the next turn. */
+static void
+hand_over(struct log *lg)
+{
+	struct sink *s;
+
+	STAILQ_FOREACH (s, &lg->sinks, entry)
+		sink_flush(s);
+	log_tell_lost(lg);
+}
+
+static void
+log_on_turn(struct deadline *d)
+{
+	hand_over((struct log *)(void *)((char *)d - offsetof(struct log, turn)));
+}
+
+void
+log_flush(struct log *lg)
+{
+	if (!deadline_armed(&lg->turn))
+		return;
+	deadline_disarm(&lg->turn);
+	hand_over(lg);
 }
 
 bool
@@ -199,7 +247,10 @@ log_open(struct loop *l, const struct conf *c, FILE *errors)
 		return NULL;
 	}
 	tzset(); /* syslog's header has local time */
+	lg->pid = getpid();
+	lg->head_s = UINT64_MAX;
 	lg->loop = l;
+	lg->turn.cb = log_on_turn;
 	lg->drop = c->log_overflow_drop;
 	if (sinks_open(lg, c, &lg->sinks, errors) == -1) {
 		free(lg);
@@ -258,6 +309,8 @@ log_close(struct log *lg, unsigned ms)
 		}
 	}
 	log_tell_lost(lg);
+	log_flush(lg);
+	deadline_disarm(&lg->turn);
 	STAILQ_FOREACH (s, &lg->sinks, entry)
 		if (!STAILQ_EMPTY(&s->queue))
 			warnx("log %s did not take the last records", sink_name(s));

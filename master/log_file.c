@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "common/fd.h"
@@ -52,35 +53,39 @@ fail:
 	return -1;
 }
 
-/* One write; false with errno if nothing was taken. */
+/* One write of the first n lines of the queue; false with errno if nothing was taken. */
 static bool
-write_some(int fd, const char *text, size_t len, size_t *off)
+write_lines(struct sink *s, struct iovec *iov, unsigned n, unsigned *lines)
 {
-	ssize_t n;
+	struct sink_line *line = STAILQ_FIRST(&s->queue);
+	ssize_t taken;
 
 	do
-		n = write(fd, text + *off, len - *off);
-	while (n == -1 && errno == EINTR);
-	if (n == 0)
+		taken = writev(s->fd, iov, (int)n);
+	while (taken == -1 && errno == EINTR);
+	if (taken == 0)
 		errno = ENOSPC;
-	if (n <= 0)
+	if (taken <= 0)
 		return false;
-	*off += (size_t)n;
+	size_t left = (size_t)taken;
+	for (; line != NULL && left >= line->len - line->off; line = STAILQ_NEXT(line, entry)) {
+		left -= line->len - line->off;
+		++*lines;
+	}
+	if (line != NULL)
+		line->off += left;
 	return true;
 }
 
 enum sink_sent
-sink_send_file(struct sink *s, const char *text, size_t len, size_t *off)
+sink_send_file(struct sink *s, unsigned *lines)
 {
-	size_t mended = 0;
+	struct iovec iov[SINK_BATCH];
 
-	if (s->mend && !write_some(s->fd, "\n", 1, &mended))
+	if (s->mend && write(s->fd, "\n", 1) != 1)
 		return SINK_LATER;
 	s->mend = false;
-	while (*off < len)
-		if (!write_some(s->fd, text, len, off))
-			return SINK_LATER;
-	return SINK_SENT;
+	return write_lines(s, iov, sink_batch(s, iov), lines) ? SINK_SENT : SINK_LATER;
 }
 
 /*
@@ -105,26 +110,21 @@ sink_open_stderr(struct sink *s)
 	return s->fd == -1 ? -1 : 0;
 }
 
-static bool
-stderr_some(struct sink *s, const char *text, size_t len, size_t *off)
+/* A line at a time: standard error is not for many. */
+enum sink_sent
+sink_send_stderr(struct sink *s, unsigned *lines)
 {
 	struct pollfd p = { .fd = s->fd, .events = POLLOUT };
+	struct iovec iov[SINK_BATCH];
 
-	if (!s->blocks)
-		return write_some(s->fd, text, len, off);
-	if (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT)) {
-		errno = EAGAIN;
-		return false;
+	sink_batch(s, iov);
+	if (s->blocks) {
+		if (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT))
+			return SINK_WAIT;
+		if (iov[0].iov_len > BLOCKING_MAX)
+			iov[0].iov_len = BLOCKING_MAX;
 	}
-	size_t end = len - *off > BLOCKING_MAX ? *off + BLOCKING_MAX : len;
-	return write_some(s->fd, text, end, off);
-}
-
-enum sink_sent
-sink_send_stderr(struct sink *s, const char *text, size_t len, size_t *off)
-{
-	while (*off < len)
-		if (!stderr_some(s, text, len, off))
-			return errno == EAGAIN ? SINK_WAIT : SINK_LATER;
-	return SINK_SENT;
+	if (write_lines(s, iov, 1, lines))
+		return SINK_SENT;
+	return errno == EAGAIN ? SINK_WAIT : SINK_LATER;
 }

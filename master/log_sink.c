@@ -76,15 +76,15 @@ sink_open(struct sink *s)
 }
 
 static enum sink_sent
-sink_send(struct sink *s, const char *text, size_t len, size_t *off)
+sink_send(struct sink *s, unsigned *lines)
 {
 	switch (s->kind) {
 	case LOGTO_SYSLOG:
-		return sink_send_syslog(s, text, len, off);
+		return sink_send_syslog(s, lines);
 	case LOGTO_FILE:
-		return sink_send_file(s, text, len, off);
+		return sink_send_file(s, lines);
 	case LOGTO_STDERR:
-		return sink_send_stderr(s, text, len, off);
+		return sink_send_stderr(s, lines);
 	}
 	return SINK_NEVER;
 }
@@ -133,72 +133,82 @@ sink_wait(struct sink *s, enum sink_sent why)
 		deadline_arm(s->loop, &s->retry, SINK_RETRY_MS);
 }
 
+unsigned
+sink_batch(const struct sink *s, struct iovec iov[SINK_BATCH])
+{
+	struct sink_line *line;
+	unsigned n = 0;
+
+	STAILQ_FOREACH (line, &s->queue, entry) {
+		if (n == SINK_BATCH)
+			break;
+		iov[n].iov_base = line->text + line->off;
+		iov[n++].iov_len = line->len - line->off;
+	}
+	return n;
+}
+
 void
 sink_pump(struct sink *s)
 {
-	struct sink_line *line;
+	s->fresh = 0;
+	while (!STAILQ_EMPTY(&s->queue)) {
+		unsigned lines = 0;
+		enum sink_sent sent = sink_send(s, &lines);
 
-	while ((line = STAILQ_FIRST(&s->queue)) != NULL) {
-		enum sink_sent sent = sink_send(s, line->text, line->len, &line->off);
-
+		while (lines-- > 0)
+			sink_drop_head(s);
 		if (sent == SINK_WAIT || sent == SINK_LATER) {
 			sink_wait(s, sent);
 			return;
 		}
-		if (sent == SINK_NEVER)
+		if (sent == SINK_NEVER) {
 			s->lost++;
-		sink_drop_head(s);
+			sink_drop_head(s);
+		}
 	}
 	ev_del(s->loop, &s->ev);
 	deadline_disarm(&s->retry);
 }
 
-/* A line of which the first `off` octets were taken waits; or it is lost. A line begun is always
- * kept, so that no log ends within one. */
-static void
-sink_queue(struct sink *s, const char *text, size_t len, size_t off, bool capped)
+void
+sink_flush(struct sink *s)
+{
+	if (s->ev.fd == -1)
+		sink_pump(s);
+}
+
+static bool
+sink_full(const struct sink *s, size_t cost, bool capped)
+{
+	return s->queued + cost > LOG_QUEUE_MAX ||
+	       (capped && s->queued_capped + cost > LOG_CAPPED_MAX);
+}
+
+void
+sink_put(struct sink *s, const char *text, size_t len, bool capped)
 {
 	size_t cost = sizeof(struct sink_line) + len;
-	bool full = s->queued + cost > LOG_QUEUE_MAX ||
-		    (capped && s->queued_capped + cost > LOG_CAPPED_MAX);
 	struct sink_line *line = NULL;
 
-	if (off > 0 || !full)
+	if (sink_full(s, cost, capped))
+		sink_flush(s);
+	if (!sink_full(s, cost, capped))
 		line = malloc(cost);
 	if (line == NULL) {
 		s->lost++;
 		return;
 	}
 	line->len = len;
-	line->off = off;
+	line->off = 0;
 	line->capped = capped;
 	memcpy(line->text, text, len);
 	STAILQ_INSERT_TAIL(&s->queue, line, entry);
 	s->queued += cost;
 	if (capped)
 		s->queued_capped += cost;
-}
-
-void
-sink_put(struct sink *s, const char *text, size_t len, bool capped)
-{
-	enum sink_sent sent;
-	size_t off = 0;
-
-	/* While epoll watches for room, asking again is in vain. */
-	if (!STAILQ_EMPTY(&s->queue) && s->ev.fd == -1)
-		sink_pump(s);
-	if (STAILQ_EMPTY(&s->queue)) {
-		sent = sink_send(s, text, len, &off);
-		if (sent == SINK_SENT)
-			return;
-		if (sent == SINK_NEVER) {
-			s->lost++;
-			return;
-		}
-		sink_wait(s, sent);
-	}
-	sink_queue(s, text, len, off, capped);
+	if (++s->fresh >= SINK_BATCH)
+		sink_flush(s);
 }
 
 bool

@@ -53,19 +53,33 @@ syslog_disconnect(struct sink *s)
 	s->fd = -1;
 }
 
+/* Hands over as many as the daemon takes; how many, or -1 with errno. */
+static int
+syslog_send(const struct sink *s)
+{
+	struct mmsghdr mh[SINK_BATCH];
+	struct iovec iov[SINK_BATCH];
+	unsigned n = sink_batch(s, iov);
+	int sent;
+
+	for (unsigned i = 0; i < n; i++)
+		mh[i] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &iov[i], .msg_iovlen = 1 } };
+	do
+		sent = sendmmsg(s->fd, mh, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (sent == -1 && errno == EINTR);
+	return sent;
+}
+
 enum sink_sent
-sink_send_syslog(struct sink *s, const char *text, size_t len, size_t *off)
+sink_send_syslog(struct sink *s, unsigned *lines)
 {
 	/* Twice: the first failure may be the farewell of a daemon that is back already. */
 	for (int i = 0; i < 2; i++) {
 		if (s->fd == -1 && syslog_connect(s) == -1)
 			return SINK_LATER;
-		ssize_t n;
-		do
-			n = send(s->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-		while (n == -1 && errno == EINTR);
-		if (n != -1) {
-			*off = len;
+		int sent = syslog_send(s);
+		if (sent != -1) {
+			*lines = (unsigned)sent;
 			return SINK_SENT;
 		}
 		if (errno == EAGAIN)

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "common/addr.h"
+#include "master/escape.h"
 
 #define ID_TEXT    64
 #define DROPS_TEXT (DROP_COUNT * 24) /* each: name, colon, ten digits, comma */
@@ -42,21 +43,28 @@ protection_name(unsigned method, unsigned level)
 static void
 id_text(char *buf, uint64_t instance, uint32_t worker, struct sid sid)
 {
-	snprintf(buf, ID_TEXT, "%016llx-%u-%u-%u", (unsigned long long)instance, worker, sid.slot,
-	    sid.gen);
+	const uint32_t parts[] = { worker, sid.slot, sid.gen };
+	struct text t = text_in(buf, ID_TEXT);
+
+	text_hex(&t, instance, 16);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		text_char(&t, '-');
+		text_number(&t, parts[i]);
+	}
 }
 
 /* What was asked for, as octets: a name is not text, and may hold any. */
 static size_t
 asked_text(char *buf, const struct ledger_entry *e)
 {
-	if (e->name_len == 0) {
-		addrport_format(&e->asked, buf, ASKED_TEXT);
-		return strlen(buf);
-	}
-	memcpy(buf, e->name, e->name_len);
-	return e->name_len +
-	       (size_t)snprintf(buf + e->name_len, ASKED_TEXT - e->name_len, ":%u", e->asked.port);
+	struct text t = text_in(buf, ASKED_TEXT);
+
+	if (e->name_len == 0)
+		return strlen(addrport_format(&e->asked, buf, ASKED_TEXT));
+	text_octets(&t, e->name, e->name_len);
+	text_char(&t, ':');
+	text_number(&t, e->asked.port);
+	return t.len;
 }
 
 static uint64_t

@@ -4,6 +4,7 @@
  */
 #include "master/sessions.h"
 
+#include <bsd/string.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ orphan(const struct ledger_entry *e, uint64_t instance, void *arg)
 	struct sessions *s = arg;
 
 	session_record_end(s->setup.log, e, instance, REASON_MASTER_LOST, 0);
+	log_flush(s->setup.log); /* the entry goes after this */
 }
 
 /* What an earlier ledger held that could not be told session by session. */
@@ -56,6 +58,30 @@ tell_found(struct sessions *s)
 	log_record(s->setup.log, &r);
 }
 
+/* Entries leave the ledger once their closing records were handed to the log, and not before: a
+ * master that is killed in between leaves them to the next one. */
+static void
+sessions_settle(struct sessions *s)
+{
+	struct session *ss;
+
+	deadline_disarm(&s->settle);
+	if (STAILQ_EMPTY(&s->over))
+		return;
+	log_flush(s->setup.log);
+	while ((ss = STAILQ_FIRST(&s->over)) != NULL) {
+		STAILQ_REMOVE_HEAD(&s->over, over_entry);
+		ss->over = false;
+		ledger_leave(s->ledger, ledger_at(s->ledger, ss->worker, ss->slot));
+	}
+}
+
+static void
+on_settle(struct deadline *d)
+{
+	sessions_settle((struct sessions *)((char *)d - offsetof(struct sessions, settle)));
+}
+
 struct sessions *
 sessions_new(const struct sessions_setup *setup)
 {
@@ -64,6 +90,8 @@ sessions_new(const struct sessions_setup *setup)
 	if (s == NULL)
 		return NULL;
 	s->setup = *setup;
+	STAILQ_INIT(&s->over);
+	s->settle.cb = on_settle;
 	s->workers = calloc(setup->workers, sizeof(*s->workers));
 	s->accepts = accepts_new(setup->workers, setup->slots);
 	s->limits = limits_new();
@@ -87,6 +115,7 @@ sessions_free(struct sessions *s)
 {
 	if (s == NULL)
 		return;
+	sessions_settle(s);
 	if (s->ledger != NULL)
 		ledger_close(
 		    s->ledger, limits_sessions(s->limits) == 0 ? s->setup.run_directory : NULL);
@@ -116,6 +145,7 @@ sessions_worker_start(struct sessions *s, const struct child *w)
 
 	if (fd == -1)
 		return -1;
+	sessions_settle(s);
 	ws->spawn = w->spawn;
 	ws->open = 0;
 	ws->listeners = 0;
@@ -142,7 +172,7 @@ read_counts(const struct worker_sessions *ws, struct ledger_entry *e)
 	e->down = atomic_load(&c->down);
 }
 
-/* The closing record of an entry, and its end. */
+/* The closing record of an entry, and the session's end. */
 static void
 finish(struct sessions *s, unsigned worker, struct ledger_entry *e, enum reason reason, int error)
 {
@@ -159,7 +189,17 @@ finish(struct sessions *s, unsigned worker, struct ledger_entry *e, enum reason 
 	ss->counted = false;
 	ss->user = NULL;
 	ws->open--;
-	ledger_leave(s->ledger, e);
+	ss->over = true;
+	STAILQ_INSERT_TAIL(&s->over, ss, over_entry);
+	if (!deadline_armed(&s->settle))
+		deadline_arm(s->setup.loop, &s->settle, 0);
+}
+
+/* Does this entry hold a session of the worker's process, one that is not over? */
+static bool
+is_live(const struct worker_sessions *ws, const struct ledger_entry *e, uint32_t slot)
+{
+	return e->state != LEDGER_FREE && e->worker == ws->spawn && !ws->slot[slot].over;
 }
 
 void
@@ -169,7 +209,7 @@ sessions_worker_end(struct sessions *s, const struct child *w, enum reason reaso
 
 	for (uint32_t i = 0; i < s->setup.slots && ws->open > 0; i++) {
 		struct ledger_entry *e = ledger_at(s->ledger, w->index, i);
-		if (e->state == LEDGER_FREE || e->worker != w->spawn)
+		if (!is_live(ws, e, i))
 			continue;
 		read_counts(ws, e);
 		finish(s, w->index, e, reason, 0);
@@ -225,7 +265,7 @@ sessions_entry(struct sessions *s, const struct child *w, struct sid sid)
 {
 	struct ledger_entry *e = ledger_at(s->ledger, w->index, sid.slot);
 
-	if (e == NULL || e->state == LEDGER_FREE || e->worker != w->spawn || e->sid.gen != sid.gen)
+	if (e == NULL || !is_live(&s->workers[w->index], e, sid.slot) || e->sid.gen != sid.gen)
 		return NULL;
 	return e;
 }
@@ -312,9 +352,13 @@ sessions_open(struct sessions *s, struct child *w, const struct msg *m)
 	if (!open_is_sound(o, m->len) || !policies_has(s->setup.policies, o->version, RULE_NONE))
 		return false;
 	e = ledger_at(s->ledger, w->index, o->sid.slot);
-	if (e == NULL || e->state != LEDGER_FREE)
+	if (e == NULL)
 		return false;
 	ss = &ws->slot[o->sid.slot];
+	if (ss->over)
+		sessions_settle(s);
+	if (e->state != LEDGER_FREE)
+		return false;
 	if (o->sid.gen <= ss->last_gen || !was_accepted(s, w, o, user))
 		return false;
 	ss->last_gen = o->sid.gen;
@@ -341,8 +385,8 @@ sessions_decided_by(struct sessions *s, struct ledger_entry *e, uint32_t version
 	e->version = version;
 	e->rule = rule;
 	e->log = policies_rule_logs(s->setup.policies, version, rule);
-	snprintf(e->rule_text, sizeof(e->rule_text), "%s",
-	    policies_rule_text(s->setup.policies, version, rule));
+	strlcpy(e->rule_text, policies_rule_text(s->setup.policies, version, rule),
+	    sizeof(e->rule_text));
 }
 
 /* The record first: nothing is granted that is not in the trail. */
@@ -387,8 +431,10 @@ note_via(const struct sessions *s, struct ledger_entry *e, const struct msg_atte
 	const struct image *img = policies_image(s->setup.policies, a->version);
 	const struct image_upstream *u = a->via != 0 ? image_upstream(img, a->via - 1) : NULL;
 
-	snprintf(e->via, sizeof(e->via), "%.*s", u != NULL ? (int)u->name.len : 0,
-	    u != NULL ? (const char *)image_octets(img, u->name) : "");
+	e->via[0] = '\0';
+	if (u != NULL)
+		snprintf(e->via, sizeof(e->via), "%.*s", (int)u->name.len,
+		    (const char *)image_octets(img, u->name));
 }
 
 bool
@@ -498,7 +544,7 @@ sessions_print(const struct sessions *s, FILE *out)
 		struct worker_sessions *ws = &s->workers[i];
 		for (uint32_t k = 0, seen = 0; k < s->setup.slots && seen < ws->open; k++) {
 			struct ledger_entry *e = ledger_at(s->ledger, i, k);
-			if (e->state == LEDGER_FREE || e->worker != ws->spawn)
+			if (!is_live(ws, e, k))
 				continue;
 			seen++;
 			read_counts(ws, e);

@@ -5,6 +5,8 @@
 #ifndef MASTER_SESSIONS_PARTS_H
 #define MASTER_SESSIONS_PARTS_H
 
+#include <sys/queue.h>
+
 #include "common/counts.h"
 #include "master/accepts.h"
 #include "master/ledger.h"
@@ -15,6 +17,8 @@
 struct session {
 	uint32_t last_gen; /* of this worker process; a generation is used once */
 	bool counted;
+	bool over; /* among sessions.over: nothing but its ledger entry is left */
+	STAILQ_ENTRY(session) over_entry;
 	struct limit_user *user;
 	struct deadline update;
 	struct association *udp; /* while it is one */
@@ -38,6 +42,8 @@ struct sessions {
 	struct accepts *accepts;
 	struct limits *limits;
 	uint32_t update_ms;
+	STAILQ_HEAD(, session) over; /* their closing records may not have been handed to the log */
+	struct deadline settle;
 	struct worker_sessions *workers;
 };
 

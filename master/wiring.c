@@ -167,8 +167,21 @@ lost(void *arg, struct child *c, const char *how)
 	}
 }
 
+/* Nothing is granted before its record was handed to the logs. */
+static void
+before_send(void *arg)
+{
+	const struct gateway *g = arg;
+
+	log_flush(g->log);
+}
+
 const struct children_ops gateway_children = {
-	.init = fill_init, .spawned = spawned, .message = message, .lost = lost
+	.init = fill_init,
+	.spawned = spawned,
+	.message = message,
+	.before_send = before_send,
+	.lost = lost,
 };
 
 int

@@ -180,6 +180,7 @@ records(const char *text)
 	char line[4096];
 	unsigned n = 0;
 
+	log_flush(logs);
 	assert_non_null(f);
 	while (fgets(line, sizeof(line), f) != NULL)
 		n += strstr(line, text) != NULL;

@@ -125,6 +125,14 @@ test_format(void **state)
 
 	(void)state;
 	assert_string_equal(addrport_format(&ap, text, sizeof(text)), "192.0.2.1:80");
+	assert_string_equal(addrport_format(&ap, text, 10), "192.0.2.1"); /* cut, not overrun */
+	assert_string_equal(addr_format(&ap.a, text, 1), "");
+	ap.a = A("255.255.255.255");
+	ap.port = 65535;
+	assert_string_equal(addrport_format(&ap, text, sizeof(text)), "255.255.255.255:65535");
+	ap.a = A("0.0.0.0");
+	ap.port = 0;
+	assert_string_equal(addrport_format(&ap, text, sizeof(text)), "0.0.0.0:0");
 	ap.a = A("2001:db8::1");
 	ap.port = 65535;
 	assert_string_equal(addrport_format(&ap, text, sizeof(text)), "[2001:db8::1]:65535");

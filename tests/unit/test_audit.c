@@ -139,6 +139,32 @@ test_exact_lines(void **state)
 }
 
 /* Every field at its longest, all of it escaped, is a whole line; and what is longer is cut. */
+/* The date is kept from one record to the next, and must not outlive its second. */
+static void
+test_time(void **state)
+{
+	static const struct {
+		uint64_t ms;
+		const char *text;
+	} t[] = {
+		{ 1795458123007, " time=2026-11-23T18:22:03.007Z" },
+		{ 1795458123999, " time=2026-11-23T18:22:03.999Z" },
+		{ 1795458124000, " time=2026-11-23T18:22:04.000Z" },
+		{ 1795458124080, " time=2026-11-23T18:22:04.080Z" },
+		{ 1795458123900, " time=2026-11-23T18:22:03.900Z" }, /* the clock was set back */
+		{ 0, " time=1970-01-01T00:00:00.000Z" },
+	};
+	struct audit_rec r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		audit_begin(&r, EVENT_STOP);
+		r.time_ms = t[i].ms;
+		audit_format(&r, FORMAT_LOGFMT, 1, line, sizeof(line));
+		assert_non_null(strstr(line, t[i].text));
+	}
+}
+
 static void
 test_longest(void **state)
 {
@@ -284,6 +310,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(test_every_octet),
 		cmocka_unit_test(test_injection),
 		cmocka_unit_test(test_exact_lines),
+		cmocka_unit_test(test_time),
 		cmocka_unit_test(test_longest),
 		cmocka_unit_test(test_longest_of_a_client),
 		cmocka_unit_test(test_small_buffer),

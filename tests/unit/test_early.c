@@ -89,6 +89,7 @@ early(const char *address, uint32_t reason, uint32_t detail)
 static unsigned
 lines_with(const char *needle, uint64_t *sum)
 {
+	log_flush(lg);
 	FILE *f = fopen(path, "r");
 	unsigned n = 0;
 	char *save = NULL;

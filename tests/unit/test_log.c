@@ -101,6 +101,7 @@ daemon_read(int fd, char *buf, size_t size)
 	return true;
 }
 
+/* One record in a turn of its own. */
 static void
 record(struct log *lg, enum audit_event e, uint64_t n, size_t pad)
 {
@@ -111,6 +112,7 @@ record(struct log *lg, enum audit_event e, uint64_t n, size_t pad)
 	audit_num(&r, FIELD_COUNT_, n);
 	audit_str(&r, FIELD_DETAIL, padding, pad); /* NUL: four octets of line each */
 	log_record(lg, &r);
+	log_flush(lg);
 }
 
 static uint64_t
@@ -161,6 +163,7 @@ test_syslog_line(void **state)
 	audit_begin(&r, EVENT_CLOSE);
 	r.severity = LOG_WARNING; /* as `log` on a rule raises it */
 	log_record(lg, &r);
+	log_flush(lg);
 	assert_true(daemon_read(fd, buf, sizeof(buf)));
 	/* RFC 3164: daemon is 3, warning 4. */
 	assert_int_equal(sscanf(buf, "<28>%3s %2d %2d:%2d:%2d sallyportd[%d]: %n", month, &day, &h,

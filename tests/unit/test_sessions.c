@@ -9,7 +9,9 @@
 
 #include <cmocka.h>
 
+#include "master/ledger.h"
 #include "tests/unit/sessions_world.h"
+#include "tests/unit/turns.h"
 
 static void
 test_honest_session(void **state)
@@ -28,6 +30,58 @@ test_honest_session(void **state)
 	assert_int_equal(records("up=5 down=7"), 1);
 	assert_int_equal(sessions_count(sessions), 0);
 	assert_true(do_open(&worker[0], 1, 2, "")); /* the slot again */
+}
+
+/* The ledger that this gateway would leave to the next one if it were killed now: how many sessions
+ * the next one would close. */
+static unsigned
+ledger_holds(void)
+{
+	struct ledger_entry e;
+	char path[64];
+	unsigned n = 0;
+
+	snprintf(path, sizeof(path), "%s/ledger", dir);
+	FILE *f = fopen(path, "r");
+	assert_non_null(f);
+	assert_int_equal(fseek(f, 4096, SEEK_SET), 0);
+	while (fread(&e, sizeof(e), 1, f) == 1)
+		n += e.state != LEDGER_FREE;
+	fclose(f);
+	return n;
+}
+
+/* A closing record waits for the turn's end, and so long the ledger keeps the session; for the
+ * worker it is over at once. */
+static void
+test_closed_in_one_turn(void **state)
+{
+	(void)state;
+	assert_true(do_open(&worker[0], 1, 1, ""));
+	assert_true(do_open(&worker[0], 2, 1, ""));
+	assert_true(attempt(&worker[0], 1, 1, 1, 1));
+	assert_true(do_close(&worker[0], 1, 1, REASON_CLIENT_CLOSED));
+	assert_int_equal(sessions_count(sessions), 1);
+	assert_int_equal(ledger_holds(), 2);
+	assert_false(do_close(&worker[0], 1, 1, REASON_CLIENT_CLOSED)); /* once */
+	assert_false(attempt(&worker[0], 1, 1, 1, 1));
+	assert_false(do_open(&worker[0], 1, 1, "")); /* a generation is used once */
+	turns_run(loop, 1);
+	assert_int_equal(ledger_holds(), 1);
+	/* The slot again, within the turn: the record of the earlier session is handed over first.
+	 */
+	assert_true(do_close(&worker[0], 2, 1, REASON_CLIENT_CLOSED));
+	assert_true(do_open(&worker[0], 2, 2, ""));
+	assert_int_equal(ledger_holds(), 1);
+	/* And with the worker's end. */
+	sessions_worker_end(sessions, &worker[0], REASON_CHILD_LOST);
+	assert_int_equal(ledger_holds(), 1);
+	sessions_worker_end(sessions, &worker[0], REASON_CHILD_LOST);
+	assert_int_equal(sessions_count(sessions), 0);
+	turns_run(loop, 1);
+	assert_int_equal(ledger_holds(), 0);
+	assert_int_equal(records("reason=child-lost"), 1);
+	assert_int_equal(records("event=session-"), 4);
 }
 
 static void
@@ -292,6 +346,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_honest_session),
+		TEST(test_closed_in_one_turn),
 		TEST(test_user_needs_accept),
 		TEST(test_verdict_on_its_way),
 		TEST(test_open_is_checked),
