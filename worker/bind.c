@@ -9,8 +9,6 @@
 #include "worker/bind.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -214,13 +212,11 @@ taken(struct bind *b, int fd, const struct addrport *peer, uint32_t rule)
 	struct session *s = b->s;
 	socklen_t len = sizeof(uint64_t);
 	uint64_t cookie = 0;
-	int one = 1;
 
 	s->fd[TARGET] = fd;
 	s->hs->target = *peer;
 	s->hs->rule = rule;
 	bind_free(s);
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == -1) {
 		session_fail(s, REASON_GENERAL, errno, RULE_NONE);
 		return;

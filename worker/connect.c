@@ -20,7 +20,6 @@ int
 connect_socket(struct session *s, const struct image_rule *rule, const struct addrport *target,
     uint64_t *cookie, enum reason *why)
 {
-	int one = 1;
 	int fd = egress_socket(
 	    s->w, s->hs->policy->img, rule, &s->hs->client.a, target->a.family, SOCK_STREAM, why);
 	socklen_t len = sizeof(*cookie);
@@ -32,7 +31,6 @@ connect_socket(struct session *s, const struct image_rule *rule, const struct ad
 		fd_drop(fd);
 		return -1;
 	}
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	return fd;
 }
 
@@ -48,6 +46,15 @@ connect_datagram_socket(uint8_t family)
 		return -1;
 	}
 	return fd;
+}
+
+void
+connect_hurry(struct session *s, int fd)
+{
+	int one = 1;
+
+	s->hurried = true;
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
 int

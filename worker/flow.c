@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "worker/connect.h"
 #include "worker/link.h"
 #include "worker/protected.h"
 #include "worker/worker.h"
@@ -93,9 +94,20 @@ taken(struct session *s, enum side d, ssize_t n, size_t len)
 	return n;
 }
 
+/* A first piece goes out at once, however small; a second would wait for the target to acknowledge
+ * it (RFC 9293 section 3.7.4). */
+static void
+hurry(struct session *s, enum side d)
+{
+	if (d != UP || s->hurried || s->flow[UP].octets == 0)
+		return;
+	connect_hurry(s, s->fd[TARGET]);
+}
+
 static ssize_t
 pass_on(struct session *s, enum side d, const uint8_t *data, size_t len)
 {
+	hurry(s, d);
 	return taken(s, d, send(s->fd[other(d)], data, len, MSG_NOSIGNAL), len);
 }
 
@@ -173,6 +185,8 @@ put_opened(struct session *s, enum side d, struct iovec part[2])
 {
 	struct msghdr m = { .msg_iov = part, .msg_iovlen = 2 };
 	size_t all = part[0].iov_len + part[1].iov_len;
+
+	hurry(s, d);
 	ssize_t n = taken(s, d, sendmsg(s->fd[other(d)], &m, MSG_NOSIGNAL), all);
 
 	if (n == -1)
@@ -211,8 +225,9 @@ pass_end(struct session *s, enum side d)
 	s->flow[d].done = true;
 	if (s->first_closed == REASON_NONE)
 		s->first_closed = (uint8_t)closed_by(d);
-	/* Where both ways are over, the receiver's socket is closed now, or shut down to linger. */
-	if (!s->flow[other(d)].done && shutdown(s->fd[other(d)], SHUT_WR) == -1)
+	/* Where both ways are over and the client's end was read, both are closed now. */
+	if ((!s->flow[other(d)].done || !s->flow[UP].eof) &&
+	    shutdown(s->fd[other(d)], SHUT_WR) == -1)
 		s->flow[d].broken = true;
 }
 
@@ -247,11 +262,11 @@ read_none(struct session *s, enum side d, ssize_t n)
 	return 0;
 }
 
-/* How much is read at a time, after which others have their turn. */
-static size_t
-wide(const struct worker *w, size_t narrow)
+/* May reads be wide? Others have their turn after one. */
+static bool
+wide(const struct worker *w)
 {
-	return w->held < WIDE_HELD ? PROTECTED_READ : narrow;
+	return w->held < WIDE_HELD;
 }
 
 /* From a side that is encapsulated. What is sound before a fault goes on. */
@@ -260,7 +275,7 @@ pump_opened(struct session *s, enum side d)
 {
 	struct protected *p = s->protected[d];
 	struct clear c;
-	size_t size = token_lanes() > 1 ? wide(s->w, GSS_MESSAGE_MAX) : GSS_MESSAGE_MAX;
+	size_t size = token_lanes() > 1 && wide(s->w) ? PROTECTED_READ : GSS_MESSAGE_MAX;
 	ssize_t n = protected_recv(p, s->fd[d], s->w->scratch, size, &c);
 	int r = 0;
 
@@ -285,7 +300,8 @@ int
 flow_pump(struct session *s, enum side d)
 {
 	uint8_t *buf = s->w->scratch;
-	size_t size = wide(s->w, SCRATCH_SIZE);
+	bool lanes = s->protected[other(d)] != NULL && token_lanes() > 1;
+	size_t size = !wide(s->w) ? SCRATCH_SIZE : lanes ? PROTECTED_READ : WIDE_SIZE;
 
 	if (s->protected[d] != NULL)
 		return pump_opened(s, d);

@@ -137,6 +137,7 @@ struct session {
 	bool counted;                       /* in the worker's handshakes */
 	uint8_t auth_wait;                  /* enum service: of authd's, this one owes its answer */
 	bool half_armed;                    /* the deadline is the half-closed one */
+	bool hurried;                       /* its target's socket has TCP_NODELAY */
 	SLIST_ENTRY(session) entry;
 };
 

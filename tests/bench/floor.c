@@ -10,17 +10,19 @@
  * What was measured, in CPU time of a unit, each by turns with what is here (on a guest where a
  * system call alone is 1.1 us, a failed accept 3.2, a socket made and closed 5.8):
  *   connect, 64 at a time: accepts counted beforehand (TCP_INFO) 2 to 5 % less than one each time
- *     round; closing neighbours at once 2 %; targets' sockets connected again 2 to 5 %.
+ *     round; closing neighbours at once 2 %.
  *   bulk: a buffer of 480 KiB 35 to 45 % less than 60 KiB towards targets, up to 10 % towards
  *     clients; 120 to 1920 KiB are the same within the noise; 30 KiB is half as much again.
  *   datagrams of 512 octets: UDP_SEGMENT 3 to 7 % less.
  * Tried, and not taken:
  *   accept until EAGAIN (3 % more), a second connect() to see that the first is done (no less),
  *     read and write (3 to 5 % more for round trips), level-triggered (1 to 3 % more).
- *   TCP_DEFER_ACCEPT on a target's socket, so that the last ACK goes with the first octets: no less
- *     with sockets connected again, and a target that speaks first would wait for 200 ms.
- *   reno instead of the system's bbr: not told from noise, and not the relay's to choose.
- *   one unconnected socket an association: 5 % more with one association, the same with 8.
+ *   TCP_DEFER_ACCEPT on a target's socket, so that the last ACK goes with the first octets: a
+ * target that speaks first would wait for 200 ms. targets' sockets connected again (AF_UNSPEC)
+ * after a session: 2 to 5 % less, but octets that are not acknowledged by then are never sent
+ * again, so it would be no relay of a real network's. reno instead of the system's bbr: not told
+ * from noise, and not the relay's to choose. one unconnected socket an association: 5 % more with
+ * one association, the same with 8.
  */
 #include <err.h>
 #include <errno.h>
@@ -60,8 +62,6 @@ enum state {
 	WAITING,    /* a client whose target is being connected */
 	CONNECTING, /* that target */
 	OPEN,
-	DRAINING,   /* a target whose client has gone: waits for its FIN */
-	SPARE,      /* a target's socket that has both FINs, to be connected again */
 	CONTROL,    /* of an association */
 	UDP_CLIENT, /* its socket towards the client */
 	UDP_TARGET, /* and towards the target */
@@ -83,7 +83,6 @@ struct conn {
 static struct conn conns[FDS];
 static uint8_t scratch[SCRATCH];
 static int epoll;
-static int spares[FDS], spares_n;
 static int ended[3 * EVENTS + ACCEPTS], ended_n; /* to be closed when the events are through */
 
 static struct {
@@ -137,13 +136,8 @@ static void
 finish_all(int fd)
 {
 	struct conn *c = &conns[fd];
-	int peer = c->peer, target = c->target ? fd : peer;
+	int peer = c->peer;
 
-	if (c->state == OPEN && conns[target].held == 0 && shutdown(target, SHUT_WR) == 0) {
-		conns[target].state = DRAINING;
-		finish(conns[target].peer);
-		return;
-	}
 	if (c->state == CONTROL)
 		finish(conns[peer].peer);
 	if (c->state > REQUEST)
@@ -232,34 +226,15 @@ reply(int fd, uint8_t status, uint16_t port)
 	send(fd, answer, sizeof(answer), MSG_NOSIGNAL);
 }
 
-/*
- * A socket for a target. One that had a session is connected again: what it costs to make, watch
- * and free a socket is more than to take it out of the connection that it had.
- */
-static int
-target_socket(void)
-{
-	static const struct sockaddr none = { .sa_family = AF_UNSPEC };
-	int fd, one = 1;
-
-	if (spares_n > 0) {
-		fd = spares[--spares_n];
-		connect(fd, &none, sizeof(none));
-		return fd;
-	}
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	if (fd == -1 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == -1)
-		err(1, "socket");
-	return fd;
-}
-
 static void
 request_connect(int fd, const uint8_t *message)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET };
-	int target = target_socket();
+	int target = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	struct conn *c = &conns[target];
 
+	if (target == -1)
+		err(1, "socket");
 	memcpy(&sin.sin_addr, message + 4, 4);
 	memcpy(&sin.sin_port, message + 8, 2);
 	c->peer = fd;
@@ -272,8 +247,7 @@ request_connect(int fd, const uint8_t *message)
 		finish_all(fd);
 		return;
 	}
-	if (!c->watched)
-		watch(EPOLL_CTL_ADD, target, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	watch(EPOLL_CTL_ADD, target, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 	c->watched = true;
 }
 
@@ -472,24 +446,11 @@ target_connected(int fd, uint32_t events)
 		reply(c->peer, 5, 0);
 		finish_all(fd);
 	} else if ((events & EPOLLOUT) && !(events & EPOLLHUP)) {
-		/* not of the connection that the socket had before */
 		c->ended = (events & EPOLLRDHUP) != 0;
 		c->state = conns[c->peer].state = OPEN;
 		reply(c->peer, 0, 0);
 		if (events & EPOLLIN)
 			relay(fd);
-	}
-}
-
-/* Of a target whose client has gone. */
-static void
-target_drain(int fd, uint32_t events)
-{
-	if ((events & EPOLLHUP) && !(events & EPOLLERR)) {
-		conns[fd].state = SPARE;
-		spares[spares_n++] = fd;
-	} else if (events & (EPOLLERR | EPOLLIN)) {
-		finish(fd); /* more octets, which nobody is there for */
 	}
 }
 
@@ -513,8 +474,6 @@ event(int fd, uint32_t events, bool busy)
 		handshake(fd);
 	} else if (state == CONNECTING) {
 		target_connected(fd, events);
-	} else if (state == DRAINING) {
-		target_drain(fd, events);
 	} else if (state == WAITING || state == CONTROL) {
 		finish_all(fd);
 	}

@@ -1,7 +1,7 @@
 /*
  * The load generator's command line, its protocol on standard input and output, and its loop. It
  * says "ready" when all that is not measured is done, waits for a line, does the work, says "done"
- * and what it took; see usage().
+ * and what it took, and ends with another line or the end of its input; see usage().
  */
 #include "load.h"
 
@@ -64,7 +64,7 @@ loop_add(struct ev *ev, uint32_t events)
 	struct epoll_event e = { .events = events, .data.ptr = ev };
 
 	if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, ev->fd, &e) == -1)
-		err(1, "epoll_ctl: add");
+		err(1, "epoll_ctl: add descriptor %d", ev->fd);
 }
 
 void
@@ -73,7 +73,7 @@ loop_change(struct ev *ev, uint32_t events)
 	struct epoll_event e = { .events = events, .data.ptr = ev };
 
 	if (epoll_ctl(epoll_fd, EPOLL_CTL_MOD, ev->fd, &e) == -1)
-		err(1, "epoll_ctl: change");
+		err(1, "epoll_ctl: change descriptor %d", ev->fd);
 }
 
 /* No handler closes another's descriptor, so each event of a batch has its owner still. */
@@ -82,10 +82,10 @@ loop_run(void)
 {
 	struct epoll_event events[EVENTS];
 	int64_t ticked = now(), heard = ticked, t;
-	int n;
+	int n, wait_ms = load.patient ? -1 : load.tick != NULL ? TICK_MS : STALL_MS;
 
 	while (!load.over) {
-		n = epoll_wait(epoll_fd, events, EVENTS, load.tick != NULL ? TICK_MS : STALL_MS);
+		n = epoll_wait(epoll_fd, events, EVENTS, wait_ms);
 		if (n == -1 && errno != EINTR)
 			err(1, "epoll_wait");
 		for (int i = 0; i < n; i++) {
@@ -98,9 +98,7 @@ loop_run(void)
 		if (n > 0)
 			heard = t;
 		else if (t - heard >= STALL_MS * NS_PER_MS)
-			errx(1, "nothing has happened for %d s: %llu of %llu units are done",
-			    STALL_MS / 1000, (unsigned long long)load.done,
-			    (unsigned long long)load.units);
+			conn_stalled(STALL_MS / 1000);
 		if (load.tick != NULL && t - ticked >= TICK_MS * NS_PER_MS) {
 			ticked = t;
 			load.tick(t);
@@ -135,8 +133,9 @@ descriptors_raise(void)
 static void
 results_print(double seconds)
 {
-	printf("units %llu\nseconds %.6f\nrate %.1f\n", (unsigned long long)load.done, seconds,
-	    (double)load.done / seconds);
+	double units = (double)load.done / (load.octets ? 1 << 20 : 1);
+
+	printf("units %.0f\nseconds %.6f\nrate %.1f\n", units, seconds, units / seconds);
 	if (load.tick != NULL)
 		printf("lost %llu\n", (unsigned long long)load.lost);
 	if (stats_quantile(0.5) > 0)
@@ -148,7 +147,7 @@ int
 main(int argc, char **argv)
 {
 	const struct work *work = NULL;
-	int64_t began, ended;
+	int64_t began = 0, ended = 0;
 	int c;
 
 	while ((c = getopt(argc, argv, "+p:u")) != -1) {
@@ -172,12 +171,21 @@ main(int argc, char **argv)
 	puts("ready");
 	fflush(stdout);
 	line_read();
-	began = now();
-	work->begin();
-	loop_run();
-	ended = now();
+	if (work->begin != NULL) {
+		began = now();
+		work->begin();
+		loop_run();
+		ended = now();
+	}
 	puts("done");
-	if (load.units > 0)
+	fflush(stdout);
+	if (work->begin != NULL)
 		results_print((double)(ended - began) / 1e9);
+	fflush(stdout);
+	/* what is open stays so until the caller has counted the stretch */
+	if (work->rest != NULL)
+		work->rest();
+	else
+		line_read();
 	return 0;
 }

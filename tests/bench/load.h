@@ -23,7 +23,9 @@
 struct load {
 	uint16_t port; /* of the SOCKS server; 0: straight to the target */
 	bool password; /* RFC 1929 instead of method none */
+	bool patient;  /* nothing need happen: the end is not this process's */
 	bool over;     /* set by who has done the last unit, or opened the last session */
+	bool octets;   /* that is what the units are here: MiB on standard output */
 	uint64_t units, done;
 	uint64_t lost;         /* datagrams sent again */
 	void (*tick)(int64_t); /* every TICK_MS, where set */
@@ -36,13 +38,14 @@ struct ev {
 	void (*ready)(struct ev *, uint32_t events);
 };
 
-/* One work that load knows. begin() starts the stretch, after which the loop runs until load.over.
- */
+/* One work that load knows. begin() starts the stretch, after which the loop runs until load.over;
+ * rest() is what is still done when the stretch is over. Both may be NULL. */
 struct work {
 	const char *name, *usage;
 	int args;
 	void (*setup)(char **args);
 	void (*begin)(void);
+	void (*rest)(void);
 };
 extern const struct work work_connect, work_greet, work_pingpong, work_idle, work_bulk, work_udp;
 
@@ -81,6 +84,8 @@ void line_read(void);
 _Noreturn void conn_fail(const struct conn *, const char *what, ...)
     __attribute__((format(printf, 2, 3)));
 /* The target ports: each accepted connection is given to `accepted`, which sets serve. */
+/* Says where it stands. */
+_Noreturn void conn_stalled(int seconds);
 void targets_listen(void (*accepted)(struct conn *));
 extern unsigned targets_accepted, targets_closed;
 /* 127.0.0.1, or the n-th behind it. */
@@ -109,6 +114,7 @@ bool message_read(const uint8_t *, size_t len, uint64_t *unit);
 /* --- load_stats.c --- */
 
 void stats_add(int64_t ns);
+/* The latency that a part q of all units is below; 0 where there are none. */
 int64_t stats_quantile(double q);
 
 #endif

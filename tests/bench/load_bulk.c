@@ -98,6 +98,7 @@ bulk_setup(char **args)
 		errx(2, "bulk '%s': expected down or up", args[0]);
 	streams = (unsigned)number("STREAMS", args[1], STREAMS_MAX);
 	quota = (number("MIB", args[2], MIB_MAX) << 20) / streams;
+	load.octets = true;
 	load.units = quota * streams;
 	for (unsigned i = 0; i < sizeof(pattern); i++)
 		pattern[i] = (uint8_t)(i % PERIOD);
@@ -120,4 +121,4 @@ bulk_begin(void)
 	}
 }
 
-const struct work work_bulk = { "bulk", "down|up STREAMS MIB", 3, bulk_setup, bulk_begin };
+const struct work work_bulk = { "bulk", "down|up STREAMS MIB", 3, bulk_setup, bulk_begin, NULL };

@@ -52,6 +52,16 @@ conn_fail(const struct conn *c, const char *what, ...)
 	    (unsigned long long)load.done, (unsigned long long)load.units, text);
 }
 
+_Noreturn void
+conn_stalled(int seconds)
+{
+	errx(1,
+	    "nothing has happened for %d s: %llu of %llu units are done, %u of %u sessions open, the targets have "
+	    "had %u connections and %u have ended",
+	    seconds, (unsigned long long)load.done, (unsigned long long)load.units, sessions.open,
+	    sessions.n, targets_accepted, targets_closed);
+}
+
 void
 message_fill(uint8_t *p, size_t len, uint64_t unit)
 {
@@ -145,6 +155,8 @@ listener_ready(struct ev *ev, uint32_t events)
 	c->who = "target's connection";
 	c->number = targets_accepted++;
 	c->step = STEP_OPEN;
+	if (sessions.n > 0 && targets_accepted > sessions.n)
+		conn_fail(c, "more connections than the %u sessions", sessions.n);
 	l->accepted(c);
 	loop_add(&c->ev, EPOLLIN);
 	if (sessions.n > 0 && sessions.open == sessions.n && targets_accepted == sessions.n)
@@ -321,6 +333,7 @@ conn_open(struct conn *c, unsigned n, enum command command, void (*opened)(struc
 	if (setsockopt(c->ev.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)) == -1 ||
 	    bind(c->ev.fd, (struct sockaddr *)&from, sizeof(from)) == -1)
 		conn_fail(c, "bind: %s", strerror(errno));
+	c->began = now();
 	if (connect(c->ev.fd, (struct sockaddr *)&to, sizeof(to)) == -1 && errno != EINPROGRESS)
 		conn_fail(c, "connect: %s", strerror(errno));
 	/* on loopback it is connected already, unless the listener's queue is full */

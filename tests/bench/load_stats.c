@@ -39,6 +39,8 @@ stats_quantile(double q)
 	uint64_t want = (uint64_t)((double)total * q), seen = 0;
 	unsigned b = 0;
 
+	if (total == 0)
+		return 0;
 	while (b + 1 < sizeof(buckets) / sizeof(buckets[0]) && (seen += buckets[b]) <= want)
 		b++;
 	return (int64_t)(bucket_least(b) + bucket_least(b + 1)) / 2;

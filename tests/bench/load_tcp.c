@@ -134,7 +134,6 @@ connect_next(struct conn *c)
 {
 	if (begun == load.units)
 		return;
-	c->began = now();
 	conn_open(c, (unsigned)begun++, COMMAND_CONNECT, connect_opened);
 }
 
@@ -165,7 +164,7 @@ connect_begin(void)
 	}
 }
 
-const struct work work_connect = { "connect", "N CLIENTS", 2, connect_setup, connect_begin };
+const struct work work_connect = { "connect", "N CLIENTS", 2, connect_setup, connect_begin, NULL };
 
 /* --- greet --- */
 
@@ -186,7 +185,6 @@ greet_next(struct conn *c)
 {
 	if (begun == load.units)
 		return;
-	c->began = now();
 	conn_open(c, (unsigned)begun++, COMMAND_GREET, greet_opened);
 }
 
@@ -205,7 +203,7 @@ greet_begin(void)
 		greet_next(&conns[i]);
 }
 
-const struct work work_greet = { "greet", "N CLIENTS", 2, greet_setup, greet_begin };
+const struct work work_greet = { "greet", "N CLIENTS", 2, greet_setup, greet_begin, NULL };
 
 /* --- pingpong --- */
 
@@ -260,7 +258,8 @@ pingpong_begin(void)
 		pingpong_next(now());
 }
 
-const struct work work_pingpong = { "pingpong", "SESSIONS N", 2, pingpong_setup, pingpong_begin };
+const struct work work_pingpong = { "pingpong", "SESSIONS N", 2, pingpong_setup, pingpong_begin,
+	NULL };
 
 /* --- idle --- */
 
@@ -283,11 +282,13 @@ idle_setup(char **args)
 
 /* The sessions are watched until the second line. */
 static void
-idle_begin(void)
+idle_rest(void)
 {
 	static struct ev input = { STDIN_FILENO, idle_input };
 
+	load.patient = true;
 	loop_add(&input, EPOLLIN);
+	loop_run();
 }
 
-const struct work work_idle = { "idle", "SESSIONS", 1, idle_setup, idle_begin };
+const struct work work_idle = { "idle", "SESSIONS", 1, idle_setup, NULL, idle_rest };

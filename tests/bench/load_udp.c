@@ -286,4 +286,4 @@ udp_begin(void)
 	}
 }
 
-const struct work work_udp = { "udp", "SIZE ASSOCIATIONS N", 3, udp_setup, udp_begin };
+const struct work work_udp = { "udp", "SIZE ASSOCIATIONS N", 3, udp_setup, udp_begin, NULL };

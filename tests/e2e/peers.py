@@ -421,12 +421,12 @@ class Program:
 # --- syslog ---
 
 class Rsyslog:
-    """A real rsyslogd on a socket of its own; `lines()` is what it wrote. `template` may be any rsyslog one."""
+    """A real rsyslogd on a socket of its own; `lines()` is what it wrote, to `out`. `template` may be any rsyslog one."""
 
-    def __init__(self, extra="", template='%msg%\\n'):
+    def __init__(self, extra="", template='%msg%\\n', out=None):
         self.tmp = tempfile.mkdtemp(prefix="sallyport-rsyslog.")
         os.chmod(self.tmp, 0o755)
-        self.socket, self.out = f"{self.tmp}/log", f"{self.tmp}/out"
+        self.socket, self.out = f"{self.tmp}/log", out or f"{self.tmp}/out"
         with open(f"{self.tmp}/conf", "w") as f:
             f.write(f'''global(workDirectory="{self.tmp}" parser.escapeControlCharactersOnReceive="off" maxMessageSize="32k")
 module(load="imuxsock" SysSock.Use="off")

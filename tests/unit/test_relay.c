@@ -141,7 +141,7 @@ test_never_reads(void **state)
 	assert_null(s->flow[DOWN].held);
 	fill(t);
 	assert_non_null(s->flow[DOWN].held);
-	assert_true(s->flow[DOWN].held->len <= PROTECTED_READ);
+	assert_true(s->flow[DOWN].held->len <= WIDE_SIZE);
 	uint64_t before = s->flow[DOWN].octets;
 	world_run(20);
 	assert_int_equal(s->flow[DOWN].octets, before);

@@ -1,0 +1,171 @@
+"""What is measured: each work with its unit, its load generator's arguments and its aim; and how works of a kind are run
+over the servers in turns, so that a pair is of one moment."""
+import crypt
+import dataclasses
+import statistics
+import subprocess
+import time
+
+import gateway
+import measure
+import processes
+import servers
+from measure import Failed
+from servers import B
+
+SESSIONS = 5000  # the most that are open at a time
+FEW = 10
+STARTS = 5
+FEWER = {"microsocks": 3, "dante": 3, "none": 1}  # rounds at most: what need not be known as well
+SMALL = 100  # prefixes: freeing what a large table was read into leaves room in the heap, which sessions would seem not to need
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    name: str
+    label: str
+    args: tuple  # of the load generator; N stands for the number of units
+    unit: str = "us"  # of CPU, for what
+    first: int = 2000  # units of the stretch by which the others' length is found
+    aim: float = None  # times the floor, at most
+    settle: bool = False
+
+
+def counted(number, what):
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def pingpong(sessions, aim=None):
+    return Work(f"pingpong-{sessions}", f"ping-pong, {counted(sessions, 'session')}", ("pingpong", sessions, "N"), aim=aim,
+                first=max(4000, 2 * sessions))
+
+
+def bulk(way, streams, aim=None):
+    return Work(f"bulk-{way}-{streams}", f"bulk {way}, {counted(streams, 'stream')}", ("bulk", way, streams, "N"), aim=aim,
+                unit="us/MiB", first=64)
+
+
+def udp(size, associations, aim=None):
+    return Work(f"udp-{size}-{associations}", f"UDP round trip, {size:,} octets, {counted(associations, 'association')}",
+                ("udp", size, associations, "N"), aim=aim)
+
+
+PASSWORDS = {
+    "password": [Work("password", "password", ("greet", "N", 64), first=32, settle=True)],
+    "password-light": [Work("password-light", "password, hashed with few rounds", ("greet", "N", 64), first=500, settle=True)],
+}
+KINDS = {
+    "connect": [Work("connect", "connection", ("connect", "N", 64), first=1000, aim=1.35, settle=True)],
+    "pingpong": [pingpong(1), pingpong(64, 1.08), pingpong(SESSIONS)],
+    "bulk": [bulk(way, streams, 1.03 if streams == 8 else None) for way in ("down", "up") for streams in (1, 8, 64)],
+    "udp": [udp(size, n, 1.05 if size == 512 else None) for size in (64, 512, 1200) for n in (1, 16)],
+    **PASSWORDS,
+}
+
+
+def load(work, server, units):
+    argv = [f"{B}/bench/load", *(["-p", server.port] if server.port else []), *(["-u"] if work.name.startswith("password") else []),
+            *(units if a == "N" else a for a in work.args)]
+    return measure.stretch(argv, server, settle=work.settle)
+
+
+def crypt_alone(hashed, ms=300):
+    """us of CPU that crypt(3) takes for a password."""
+    began, times = time.thread_time_ns(), 0
+    while time.thread_time_ns() - began < ms * 1e6:
+        crypt.crypt("bench", hashed)
+        times += 1
+    return (time.thread_time_ns() - began) / 1e3 / times
+
+
+class Runner:
+    """Runs works over servers, and keeps what came of it: stretches[work][server] is a list, one for each round; a
+    number in its place is a figure that is no stretch; failures are (server, work, why)."""
+
+    def __init__(self, names, pairs, seconds):
+        self.names, self.pairs, self.seconds = names, pairs, seconds
+        self.stretches, self.gssapi, self.failures = {}, {}, []
+
+    def servers(self, kind):
+        what = kind.partition("-")[0]
+        made = {"floor": servers.Floor, "dante": servers.Dante, "none": servers.Straight,
+                "sallyport": lambda: gateway.Gateway(table=SMALL if kind == "idle" else gateway.PREFIXES,
+                                                     light=kind == "password-light"),
+                "microsocks": lambda: servers.Microsocks(password=what == "password")}
+        return [s for s in (made[name]() for name in self.names) if what not in s.lacks]
+
+    def attempt(self, work, what, server=None):
+        """what(), whose failure costs its own figure alone."""
+        try:
+            return what()
+        except (AssertionError, OSError, subprocess.SubprocessError, Failed) as e:
+            self.failures.append((server.name if server else "sallyport", work, f"{type(e).__name__}: {e}"))
+            return None
+
+    def rounds(self, kind, works):
+        """The works of a kind, on servers that live as long."""
+        up = [s for s in self.servers(kind) if self.attempt(kind, s.start, s)]
+        try:
+            units = {}
+            for w in works:
+                for s in up:
+                    first = self.attempt(w.name, lambda: load(w, s, w.first), s)
+                    if first:
+                        units[w, s] = max(w.first, int(first.said["rate"] * self.seconds))
+            for pair in range(self.pairs):
+                for w, s in units:
+                    if pair < FEWER.get(s.name, self.pairs):
+                        self.keep(w.name, s, self.attempt(w.name, lambda: load(w, s, units[w, s]), s))
+                for s in up:
+                    if s.name == "sallyport" and kind.startswith("password"):
+                        self.keep(kind.replace("password", "crypt"), s, crypt_alone(s.hashed()))
+        finally:
+            self.stop(up, kind)
+
+    def keep(self, work, server, figure):
+        self.stretches.setdefault(work, {}).setdefault(server.name, []).append(figure)
+
+    def stop(self, up, kind):
+        for s in up:
+            self.attempt(kind, s.stop, s)
+
+    def idle(self):
+        """Octets of user memory for an idle session."""
+        def held(server, sessions):
+            with measure.Load([f"{B}/bench/load", "-p", server.port, "idle", sessions]) as l:
+                l.expect("ready")
+                processes.quiet(server.roots())
+                octets = processes.memory(server.pid)
+                l.go()
+                l.expect("done")
+                l.end()  # closes its input, and so the sessions
+            return octets
+        for s in self.servers("idle"):
+            if self.attempt("idle", s.start, s):
+                self.keep("idle", s, self.attempt("idle", lambda: (-held(s, FEW) + held(s, SESSIONS)) / (SESSIONS - FEW), s))
+                self.stop([s], "idle")
+
+    def start(self):
+        """Until it answers, from nothing: (wall, CPU) in s."""
+        def one(server):
+            server.prepare()
+            began = time.monotonic()
+            server.launch()
+            server.wait(0.001)
+            wall = time.monotonic() - began
+            return wall, sum(processes.cpu(server.pid).values()) / 1e9
+        for _ in range(STARTS):
+            for s in self.servers("start"):
+                self.keep("start", s, self.attempt("start", lambda: one(s), s))
+                self.stop([s], "start")
+
+
+def median(stretches, of):
+    got = [of(s) for s in stretches if s is not None]
+    return statistics.median(got) if got else None
+
+
+def ratio(above, below, of=lambda s: s.cost):
+    """The median of the pairs' ratios."""
+    got = [of(a) / of(b) for a, b in zip(above, below) if a is not None and b is not None and of(b) > 0]
+    return statistics.median(got) if got else None
