@@ -16,7 +16,8 @@
 #include "common/fd.h"
 #include "common/wire.h"
 
-#define PACKETS_PER_TURN  16   /* read from one peer before the others have their turn */
+#define PACKETS_PER_TURN  16 /* read from one peer before the others have their turn */
+#define PACKET_LARGE      (MSG_PACKET_MAX / 2) /* behind one so large another may wait already */
 #define PACKETS_PER_DRAIN 8192 /* a bound on chan_drain: more than a socket's buffer can hold */
 
 struct chan_packet {
@@ -365,14 +366,27 @@ dispatch(struct chan *c, const void *data, size_t len, int fd)
 	return ok;
 }
 
-/* Reads up to n packets. c may be gone afterwards. */
+/*
+ * Whether a packet is likely to wait behind one of this length. A sender puts all that it says in a
+ * turn into one, and a read to see that no other waits is nearly always in vain; but while authd
+ * works at a message, more come, and what it reads in one turn it answers in one packet.
+ */
+static bool
+more_likely(const struct chan *c, size_t len)
+{
+	return len >= PACKET_LARGE || (ROLE_BIT(c->self) & ROLES_AUTHD) != 0;
+}
+
+/* Reads up to n packets: to the end of what there is, or while more are likely, since epoll tells
+ * of the rest in the next turn. c may be gone afterwards. */
 static void
-read_packets(struct chan *c, unsigned n, bool even_throttled)
+read_packets(struct chan *c, unsigned n, bool to_the_end)
 {
 	alignas(MSG_ALIGN) unsigned char buf[MSG_PACKET_MAX];
+	bool more = true;
 
-	while (n-- > 0 && !c->ended && !c->paused &&
-	       (even_throttled || c->keep_reading || !c->throttled)) {
+	while (more && n-- > 0 && !c->ended && !c->paused &&
+	       (to_the_end || c->keep_reading || !c->throttled)) {
 		int fd;
 		ssize_t len = packet_recv(c->ev.fd, buf, sizeof(buf), MSG_DONTWAIT, &fd);
 
@@ -392,6 +406,7 @@ read_packets(struct chan *c, unsigned n, bool even_throttled)
 			end(c, CHAN_FAULT);
 			return;
 		}
+		more = to_the_end || more_likely(c, (size_t)len);
 	}
 }
 
