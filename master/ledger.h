@@ -8,6 +8,7 @@
 #define MASTER_LEDGER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/msg.h"
@@ -20,6 +21,10 @@ enum ledger_state {
 	LEDGER_CONNECTED
 };
 
+#define LEDGER_NEAR     88  /* octets of an entry's texts that stand in it: most sessions' fit */
+#define LEDGER_VIA_MAX  63  /* of an upstream's name */
+#define LEDGER_RULE_MAX 255 /* of a rule's file:line */
+
 /* Fixed layout: another build of the master may read it. */
 struct ledger_entry {
 	uint32_t state;  /* written last when entered, first when it leaves */
@@ -27,21 +32,33 @@ struct ledger_entry {
 	struct sid sid;
 	uint64_t opened_ms; /* CLOCK_REALTIME */
 	uint64_t up, down;  /* as of the last update record */
-	uint64_t datagrams_up, datagrams_down;
-	uint32_t drops[DROP_COUNT];
 	struct addrport client, gateway, asked, target, outgoing;
-	uint8_t method, command, command_raw, user_len, name_len, log;
-	uint8_t claim_len, socks, level;
-	uint8_t zero;
-	uint32_t version, rule, reason;
-	uint8_t user[USER_MAX + 1];
-	uint8_t name[NAME_MAX_LEN + 1];
-	uint8_t claim[CLAIM_MAX + 1];
-	char rule_text[128]; /* file:line as of then */
-	char via[64];        /* the upstream's name; "" : none */
+	uint32_t rule;
+	uint8_t method, level, command, command_raw, socks, reason, log;
+	/* The ledger's own: where the texts are, and their lengths; see ledger_text. */
+	uint8_t far;
+	uint8_t user_len, name_len, claim_len, via_len, rule_len;
+	uint8_t zero[3];
+	uint8_t near[LEDGER_NEAR];
+};
+
+struct ledger_octets {
+	const uint8_t *at;
+	size_t len;
+};
+
+/* The texts of an entry, wherever they are. */
+struct ledger_text {
+	struct ledger_octets user, name, claim; /* as the client gave them */
+	struct ledger_octets via;               /* the upstream's name, if any */
+	struct ledger_octets rule;              /* file:line as of then */
 };
 
 struct ledger;
+
+/* An entry that an earlier master left open, with its texts; they are there during the call. */
+typedef void ledger_orphan(
+    const struct ledger_entry *e, const struct ledger_text *t, uint64_t instance, void *arg);
 
 /*
  * Opens or makes `dir/ledger` for `workers` workers of `slots` sessions each and locks it. Entries
@@ -53,7 +70,7 @@ struct ledger;
  * layout is renamed to `dir/ledger.old`; see ledger_found.
  */
 struct ledger *ledger_open(const char *dir, uint64_t instance, uint32_t workers, uint32_t slots,
-    void (*orphan)(const struct ledger_entry *e, uint64_t instance, void *arg), void *arg);
+    ledger_orphan *orphan, void *arg);
 /* What ledger_open met, for a notice. */
 struct ledger_found {
 	bool set_aside;   /* the file was none of this layout and is now ledger.old */
@@ -66,7 +83,20 @@ void ledger_close(struct ledger *lg, const char *dir_to_remove_file_from); /* NU
 
 /* The entry of worker number w (0 .. workers-1) and slot; NULL out of range. */
 struct ledger_entry *ledger_at(struct ledger *lg, uint32_t w, uint32_t slot);
-void ledger_enter(struct ledger *lg, struct ledger_entry *e, const struct ledger_entry *with);
+
+/*
+ * Enters a session: its entry, in which all is filled in but the state and the texts, has them from
+ * now on; of the texts those of the client. False: they are too long for the entry, and the disk is
+ * full; it is entered, but they are cut.
+ */
+bool ledger_enter(struct ledger *lg, struct ledger_entry *e, enum ledger_state state,
+    const struct ledger_text *t);
+/* The rule that decided, and the upstream (NULL: as it was). Where the disk is full, of what is too
+ * long the end is kept. */
+void ledger_decided(struct ledger *lg, struct ledger_entry *e, const struct ledger_octets *via,
+    struct ledger_octets rule);
+/* An entry's texts; of one that ledger_at gave, until it leaves or is decided anew. */
+struct ledger_text ledger_text(const struct ledger *lg, const struct ledger_entry *e);
 void ledger_leave(struct ledger *lg, struct ledger_entry *e);
 
 #endif

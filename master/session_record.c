@@ -55,15 +55,15 @@ id_text(char *buf, uint64_t instance, uint32_t worker, struct sid sid)
 
 /* What was asked for, as octets: a name is not text, and may hold any. */
 static size_t
-asked_text(char *buf, const struct ledger_entry *e)
+asked_text(char *buf, const struct session_facts *f)
 {
 	struct text t = text_in(buf, ASKED_TEXT);
 
-	if (e->name_len == 0)
-		return strlen(addrport_format(&e->asked, buf, ASKED_TEXT));
-	text_octets(&t, e->name, e->name_len);
+	if (f->text.name.len == 0)
+		return strlen(addrport_format(&f->e->asked, buf, ASKED_TEXT));
+	text_octets(&t, f->text.name.at, f->text.name.len);
 	text_char(&t, ':');
-	text_number(&t, e->asked.port);
+	text_number(&t, f->e->asked.port);
 	return t.len;
 }
 
@@ -79,15 +79,15 @@ lasted_ms(const struct ledger_entry *e)
 
 /* "source:3,rules:1"; empty where nothing was dropped. */
 static void
-drops_text(char *buf, const struct ledger_entry *e)
+drops_text(char *buf, const struct msg_close *c)
 {
 	size_t at = 0;
 
 	buf[0] = '\0';
 	for (unsigned i = 0; i < DROP_COUNT; i++)
-		if (e->drops[i] > 0)
+		if (c->drops[i] > 0)
 			at += (size_t)snprintf(buf + at, DROPS_TEXT - at, "%s%s:%u",
-			    at > 0 ? "," : "", drop_name((enum drop)i), e->drops[i]);
+			    at > 0 ? "," : "", drop_name((enum drop)i), c->drops[i]);
 }
 
 static const char *
@@ -110,78 +110,84 @@ command_text(char *buf, size_t size, const struct ledger_entry *e)
 
 /* How much, and for how long. */
 static void
-fill_counts(struct audit_rec *r, const struct ledger_entry *e, struct texts *t)
+fill_counts(struct audit_rec *r, const struct session_facts *f, struct texts *t)
 {
+	static const struct msg_close none;
+	const struct msg_close *c = f->close != NULL ? f->close : &none;
+	const struct ledger_entry *e = f->e;
+
 	audit_num(r, FIELD_UP, e->up);
 	audit_num(r, FIELD_DOWN, e->down);
 	audit_num(r, FIELD_DURATION, lasted_ms(e));
 	/* Datagrams are told with a session's end: of one that goes on, or whose worker is lost,
 	 * the octets alone are known. */
 	if (e->command != COMMAND_UDP ||
-	    (e->up + e->down > 0 && e->datagrams_up + e->datagrams_down == 0))
+	    (e->up + e->down > 0 && c->datagrams_up + c->datagrams_down == 0))
 		return;
-	audit_num(r, FIELD_DATAGRAMS_UP, e->datagrams_up);
-	audit_num(r, FIELD_DATAGRAMS_DOWN, e->datagrams_down);
-	drops_text(t->drops, e);
+	audit_num(r, FIELD_DATAGRAMS_UP, c->datagrams_up);
+	audit_num(r, FIELD_DATAGRAMS_DOWN, c->datagrams_down);
+	drops_text(t->drops, c);
 	if (t->drops[0] != '\0')
 		audit_str(r, FIELD_DROPS, t->drops, strlen(t->drops));
 }
 
 static void
-fill(struct audit_rec *r, enum audit_event ev, const struct ledger_entry *e, uint64_t instance,
-    struct texts *t)
+octets(struct audit_rec *r, enum audit_field f, struct ledger_octets o)
 {
+	if (o.len > 0)
+		audit_str(r, f, o.at, o.len);
+}
+
+static void
+fill(struct audit_rec *r, enum audit_event ev, const struct session_facts *f, struct texts *t)
+{
+	const struct ledger_entry *e = f->e;
 	bool granted = e->state == LEDGER_GRANTED || e->state == LEDGER_CONNECTED;
 
 	audit_begin(r, ev);
-	id_text(t->id, instance, e->worker, e->sid);
+	id_text(t->id, f->instance, e->worker, e->sid);
 	audit_word(r, FIELD_ID, t->id);
 	audit_num(r, FIELD_WORKER, e->worker);
-	if (e->user_len > 0)
-		audit_str(r, FIELD_USER, e->user, e->user_len);
+	octets(r, FIELD_USER, f->text.user);
 	if (e->socks == 4)
 		audit_num(r, FIELD_SOCKS, 4);
-	if (e->claim_len > 0)
-		audit_str(r, FIELD_CLAIM, e->claim, e->claim_len);
+	octets(r, FIELD_CLAIM, f->text.claim);
 	audit_word(r, FIELD_METHOD, method_name(e->method));
 	audit_word(r, FIELD_PROTECTION, protection_name(e->method, e->level));
 	audit_addr(r, FIELD_CLIENT, &e->client);
 	audit_addr(r, FIELD_GATEWAY, &e->gateway);
 	audit_word(r, FIELD_COMMAND, command_text(t->command, sizeof(t->command), e));
-	if (e->name_len > 0 || e->asked.a.family != ADDR_NONE)
-		audit_str(r, FIELD_ASKED, t->asked, asked_text(t->asked, e));
+	if (f->text.name.len > 0 || e->asked.a.family != ADDR_NONE)
+		audit_str(r, FIELD_ASKED, t->asked, asked_text(t->asked, f));
 	audit_addr(r, FIELD_TARGET, &e->target);
-	if (e->via[0] != '\0')
-		audit_word(r, FIELD_VIA, e->via);
+	octets(r, FIELD_VIA, f->text.via);
 	audit_addr(r, FIELD_OUTGOING, &e->outgoing);
-	if (granted || e->rule_text[0] != '\0')
-		audit_str(r, FIELD_RULE, e->rule_text, strnlen(e->rule_text, sizeof(e->rule_text)));
+	if (granted || f->text.rule.len > 0)
+		audit_str(r, FIELD_RULE, f->text.rule.at, f->text.rule.len);
 	if (ev == EVENT_UPDATE || ev == EVENT_CLOSE || ev == EVENT_REFUSED)
-		fill_counts(r, e, t);
+		fill_counts(r, f, t);
 	if (e->log && r->severity > LOG_WARNING)
 		r->severity = LOG_WARNING;
 }
 
 void
-session_record(
-    struct log *log, enum audit_event ev, const struct ledger_entry *e, uint64_t instance)
+session_record(struct log *log, enum audit_event ev, const struct session_facts *f)
 {
 	struct audit_rec r;
 	struct texts t;
 
-	fill(&r, ev, e, instance, &t);
+	fill(&r, ev, f, &t);
 	log_record(log, &r);
 }
 
 void
-session_record_end(
-    struct log *log, const struct ledger_entry *e, uint64_t instance, enum reason reason, int error)
+session_record_end(struct log *log, const struct session_facts *f, enum reason reason, int error)
 {
-	bool granted = e->state == LEDGER_GRANTED || e->state == LEDGER_CONNECTED;
+	bool granted = f->e->state == LEDGER_GRANTED || f->e->state == LEDGER_CONNECTED;
 	struct audit_rec r;
 	struct texts t;
 
-	fill(&r, granted ? EVENT_CLOSE : EVENT_REFUSED, e, instance, &t);
+	fill(&r, granted ? EVENT_CLOSE : EVENT_REFUSED, f, &t);
 	audit_word(&r, FIELD_REASON, reason_name(reason));
 	if (error > 0)
 		audit_word(&r, FIELD_ERROR, strerrorname_np(error));
@@ -215,13 +221,13 @@ session_record_verdict(struct log *log, struct early *early, const struct msg_ve
 }
 
 void
-session_print(const struct ledger_entry *e, uint64_t instance, FILE *out)
+session_print(const struct session_facts *f, FILE *out)
 {
 	struct audit_rec r;
 	struct texts t;
 	char line[AUDIT_LINE_MAX];
 
-	fill(&r, EVENT_UPDATE, e, instance, &t);
+	fill(&r, EVENT_UPDATE, f, &t);
 	audit_format(&r, FORMAT_LOGFMT, 0, line, sizeof(line));
 	/* From the session's id on: the record's own head is of no use here. */
 	const char *from = strstr(line, " id=");

@@ -4,7 +4,6 @@
  */
 #include "master/sessions.h"
 
-#include <bsd/string.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -26,11 +25,12 @@ realtime_ms(void)
 }
 
 static void
-orphan(const struct ledger_entry *e, uint64_t instance, void *arg)
+orphan(const struct ledger_entry *e, const struct ledger_text *t, uint64_t instance, void *arg)
 {
+	struct session_facts f = { .e = e, .text = *t, .instance = instance };
 	struct sessions *s = arg;
 
-	session_record_end(s->setup.log, e, instance, REASON_MASTER_LOST, 0);
+	session_record_end(s->setup.log, &f, REASON_MASTER_LOST, 0);
 	log_flush(s->setup.log); /* the entry goes after this */
 }
 
@@ -172,15 +172,18 @@ read_counts(const struct worker_sessions *ws, struct ledger_entry *e)
 	e->down = atomic_load(&c->down);
 }
 
-/* The closing record of an entry, and the session's end. */
+/* The closing record of an entry, and the session's end; `c` is what its worker told of it. */
 static void
-finish(struct sessions *s, unsigned worker, struct ledger_entry *e, enum reason reason, int error)
+finish(struct sessions *s, unsigned worker, struct ledger_entry *e, const struct msg_close *c,
+    enum reason reason)
 {
+	struct session_facts f = sessions_facts(s, e);
 	struct worker_sessions *ws = &s->workers[worker];
 	struct session *ss = &ws->slot[e->sid.slot];
 
-	session_record_end(s->setup.log, e, s->setup.instance,
-	    e->state == LEDGER_REFUSED ? (enum reason)e->reason : reason, error);
+	f.close = c;
+	session_record_end(s->setup.log, &f,
+	    e->state == LEDGER_REFUSED ? (enum reason)e->reason : reason, c != NULL ? c->error : 0);
 	deadline_disarm(&ss->update);
 	sessions_unlisten(ws, e->sid.slot);
 	sessions_udp_end(s, ss);
@@ -212,7 +215,7 @@ sessions_worker_end(struct sessions *s, const struct child *w, enum reason reaso
 		if (!is_live(ws, e, i))
 			continue;
 		read_counts(ws, e);
-		finish(s, w->index, e, reason, 0);
+		finish(s, w->index, e, NULL, reason);
 	}
 	accepts_drop_worker(s->accepts, w->index);
 }
@@ -302,11 +305,16 @@ was_accepted(
 	return accepts_take(s->accepts, w->index, o->sid, &who);
 }
 
-static void
-entry_fill(
-    struct ledger_entry *e, const struct child *w, const struct msg_open *o, const uint8_t *user)
+/* Enters what was asked into its entry. False: not with all of its texts (see ledger_enter). */
+static bool
+enter(struct ledger *lg, struct ledger_entry *e, const struct child *w, const struct msg_open *o)
 {
-	*e = (struct ledger_entry){ .state = LEDGER_OPEN,
+	const uint8_t *user = (const uint8_t *)(o + 1), *name = user + o->user_len;
+	const struct ledger_text t = { .user = { user, o->user_len },
+		.name = { name, o->name_len },
+		.claim = { name + o->name_len, o->claim_len } };
+
+	*e = (struct ledger_entry){ .state = LEDGER_FREE,
 		.worker = w->spawn,
 		.sid = o->sid,
 		.opened_ms = realtime_ms(),
@@ -317,15 +325,9 @@ entry_fill(
 		.level = o->level,
 		.command = o->command,
 		.command_raw = o->command_raw,
-		.user_len = o->user_len,
-		.name_len = o->name_len,
-		.claim_len = o->claim_len,
 		.socks = o->socks,
-		.version = o->version,
 		.rule = RULE_NONE };
-	memcpy(e->user, user, o->user_len);
-	memcpy(e->name, user + o->user_len, o->name_len);
-	memcpy(e->claim, user + o->user_len + o->name_len, o->claim_len);
+	return ledger_enter(lg, e, LEDGER_OPEN, &t);
 }
 
 void
@@ -346,7 +348,7 @@ sessions_open(struct sessions *s, struct child *w, const struct msg *m)
 	const struct msg_open *o = m->payload;
 	const uint8_t *user = (const uint8_t *)(o + 1);
 	struct worker_sessions *ws = &s->workers[w->index];
-	struct ledger_entry *e, fresh;
+	struct ledger_entry *e;
 	struct session *ss;
 
 	if (!open_is_sound(o, m->len) || !policies_has(s->setup.policies, o->version, RULE_NONE))
@@ -363,13 +365,12 @@ sessions_open(struct sessions *s, struct child *w, const struct msg *m)
 		return false;
 	ss->last_gen = o->sid.gen;
 	ss->all = s;
-	ss->worker = w->index;
+	ss->worker = (uint16_t)w->index;
 	ss->slot = o->sid.slot;
 	ss->update.cb = on_update;
-	entry_fill(&fresh, w, o, user);
-	ledger_enter(s->ledger, e, &fresh);
+	bool whole = enter(s->ledger, e, w, o);
 	ws->open++;
-	enum reason limit = log_refuses(s->setup.log)
+	enum reason limit = !whole || log_refuses(s->setup.log)
 				? REASON_LIMIT_AUDIT
 				: limits_enter(s->limits, user, o->user_len, &ss->user);
 	if (limit != REASON_NONE)
@@ -377,16 +378,6 @@ sessions_open(struct sessions *s, struct child *w, const struct msg *m)
 	else
 		ss->counted = true;
 	return true;
-}
-
-void
-sessions_decided_by(struct sessions *s, struct ledger_entry *e, uint32_t version, uint32_t rule)
-{
-	e->version = version;
-	e->rule = rule;
-	e->log = policies_rule_logs(s->setup.policies, version, rule);
-	strlcpy(e->rule_text, policies_rule_text(s->setup.policies, version, rule),
-	    sizeof(e->rule_text));
 }
 
 /* The record first: nothing is granted that is not in the trail. */
@@ -402,8 +393,10 @@ sessions_grant(struct sessions *s, struct child *w, struct ledger_entry *e)
 void
 sessions_opened(struct sessions *s, const struct child *w, struct ledger_entry *e)
 {
+	struct session_facts f = sessions_facts(s, e);
+
 	e->state = LEDGER_GRANTED;
-	session_record(s->setup.log, EVENT_OPEN, e, s->setup.instance);
+	session_record(s->setup.log, EVENT_OPEN, &f);
 	if (s->update_ms != 0)
 		deadline_arm(
 		    s->setup.loop, &s->workers[w->index].slot[e->sid.slot].update, s->update_ms);
@@ -423,18 +416,6 @@ via_is_sound(const struct sessions *s, const struct msg_attempt *a, const struct
 	u = image_upstream(img, a->via - 1);
 	return u != NULL && image_rule_via(img, r, a->via - 1) && a->target.port == u->port &&
 	       (u->addr.family == ADDR_NONE || addr_cmp(&u->addr, &a->target.a) == 0);
-}
-
-static void
-note_via(const struct sessions *s, struct ledger_entry *e, const struct msg_attempt *a)
-{
-	const struct image *img = policies_image(s->setup.policies, a->version);
-	const struct image_upstream *u = a->via != 0 ? image_upstream(img, a->via - 1) : NULL;
-
-	e->via[0] = '\0';
-	if (u != NULL)
-		snprintf(e->via, sizeof(e->via), "%.*s", (int)u->name.len,
-		    (const char *)image_octets(img, u->name));
 }
 
 bool
@@ -457,8 +438,7 @@ sessions_attempt(struct sessions *s, struct child *w, const struct msg *m)
 		return false;
 	if (e->state == LEDGER_REFUSED)
 		return true; /* our refusal was on its way */
-	sessions_decided_by(s, e, a->version, a->rule);
-	note_via(s, e, a);
+	sessions_attempted(s, e, a);
 	if (e->command == COMMAND_UDP) /* ASSOCIATE asks for the grant */
 		return true;
 	e->target = a->target;
@@ -477,7 +457,7 @@ sessions_connected(struct sessions *s, struct child *w, const struct msg *m)
 	if (e == NULL || e->state != LEDGER_GRANTED || e->command == COMMAND_UDP ||
 	    c->target.a.family == ADDR_NONE)
 		return false;
-	if (e->command == COMMAND_BIND && e->via[0] == '\0' &&
+	if (e->command == COMMAND_BIND && e->via_len == 0 &&
 	    (memcmp(&c->target, &e->target, sizeof(c->target)) != 0 ||
 		memcmp(&c->outgoing, &e->outgoing, sizeof(c->outgoing)) != 0))
 		return false; /* not the peer of the attempt, not our listener */
@@ -504,10 +484,7 @@ sessions_close(struct sessions *s, struct child *w, const struct msg *m)
 	}
 	e->up = c->up;
 	e->down = c->down;
-	e->datagrams_up = c->datagrams_up;
-	e->datagrams_down = c->datagrams_down;
-	memcpy(e->drops, c->drops, sizeof(e->drops));
-	finish(s, w->index, e, (enum reason)c->reason, c->error);
+	finish(s, w->index, e, c, (enum reason)c->reason);
 	return true;
 }
 
@@ -522,7 +499,8 @@ on_update(struct deadline *d)
 	struct ledger_entry *e = ledger_at(s->ledger, ss->worker, ss->slot);
 
 	read_counts(&s->workers[ss->worker], e);
-	session_record(s->setup.log, EVENT_UPDATE, e, s->setup.instance);
+	struct session_facts f = sessions_facts(s, e);
+	session_record(s->setup.log, EVENT_UPDATE, &f);
 	if (s->update_ms != 0)
 		deadline_arm(s->setup.loop, d, s->update_ms);
 }
@@ -548,7 +526,8 @@ sessions_print(const struct sessions *s, FILE *out)
 				continue;
 			seen++;
 			read_counts(ws, e);
-			session_print(e, s->setup.instance, out);
+			struct session_facts f = sessions_facts(s, e);
+			session_print(&f, out);
 		}
 	}
 }

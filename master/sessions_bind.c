@@ -75,9 +75,8 @@ sessions_stranger(struct sessions *s, struct child *w, const struct msg *m)
 	    ws->slot[e->sid.slot].strangers++ >= STRANGERS_MAX)
 		return false;
 	/* The session's own rule and target stay as they are. */
-	told = *e;
+	struct session_facts f = sessions_told(s, e, &told, in->version, in->rule);
 	told.target = in->peer;
-	sessions_decided_by(s, &told, in->version, in->rule);
-	session_record(s->setup.log, EVENT_STRANGER, &told, s->setup.instance);
+	session_record(s->setup.log, EVENT_STRANGER, &f);
 	return true;
 }

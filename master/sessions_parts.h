@@ -11,21 +11,23 @@
 #include "master/accepts.h"
 #include "master/ledger.h"
 #include "master/limits.h"
+#include "master/session_record.h"
 #include "master/sessions.h"
 
 /* The master's own of a session, beside its ledger entry. */
 struct session {
 	uint32_t last_gen; /* of this worker process; a generation is used once */
-	bool counted;
-	bool over; /* among sessions.over: nothing but its ledger entry is left */
+	uint32_t slot;     /* where it stands */
+	uint16_t worker;
+	bool counted : 1;
+	bool over : 1;     /* among sessions.over: nothing but its ledger entry is left */
+	bool listens : 1;  /* BIND: its listener waits for the peer */
+	uint8_t strangers; /* records of those that were turned away */
 	STAILQ_ENTRY(session) over_entry;
 	struct limit_user *user;
 	struct deadline update;
 	struct association *udp; /* while it is one */
 	struct sessions *all;
-	uint32_t worker, slot; /* where it stands */
-	bool listens;          /* BIND: its listener waits for the peer */
-	uint32_t strangers;    /* records of those that were turned away */
 };
 
 struct worker_sessions {
@@ -49,9 +51,6 @@ struct sessions {
 
 /* The entry of a session of this worker that is open, or NULL. */
 struct ledger_entry *sessions_entry(struct sessions *s, const struct child *w, struct sid sid);
-/* Notes which rule decided, as text: the entry outlives the policy's version. */
-void sessions_decided_by(
-    struct sessions *s, struct ledger_entry *e, uint32_t version, uint32_t rule);
 /* The worker is told which limit stands in the way; its closing message is still to come. */
 void sessions_refuse(struct child *w, struct ledger_entry *e, enum reason reason);
 /* BIND: the peer has come, or nobody waits for it any more. */
@@ -63,5 +62,18 @@ void sessions_grant(struct sessions *s, struct child *w, struct ledger_entry *e)
 
 /* The part of an end that is UDP ASSOCIATE's; nothing where it was none. */
 void sessions_udp_end(struct sessions *s, struct session *ss);
+
+/* --- what is told of a session (sessions_facts.c) --- */
+
+/* What its records are made from. */
+struct session_facts sessions_facts(const struct sessions *s, const struct ledger_entry *e);
+/* Notes which rule decided, as text: the entry outlives the policy's version. */
+void sessions_decided_by(
+    struct sessions *s, struct ledger_entry *e, uint32_t version, uint32_t rule);
+/* Likewise, and by which upstream: an attempt's. */
+void sessions_attempted(struct sessions *s, struct ledger_entry *e, const struct msg_attempt *a);
+/* Facts of one target or host, for which `told` is a copy of the session's entry, to change. */
+struct session_facts sessions_told(const struct sessions *s, const struct ledger_entry *e,
+    struct ledger_entry *told, uint32_t version, uint32_t rule);
 
 #endif

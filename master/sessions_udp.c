@@ -195,17 +195,15 @@ end_association(struct association *a, struct child *w, const struct ledger_entr
 static void
 record_target(struct sessions *s, const struct ledger_entry *e, const struct told *t, uint32_t rule)
 {
-	struct ledger_entry one = *e;
+	struct ledger_entry one;
+	struct session_facts f = sessions_told(s, e, &one, t->version, rule);
 
 	one.asked = t->target;
 	one.target = t->target;
-	one.name_len = t->name_len;
-	memcpy(one.name, t->name, t->name_len);
+	f.text.name = (struct ledger_octets){ t->name, t->name_len };
 	if (!rules_via(policies_image(s->setup.policies, t->version), rule))
-		one.via[0] = '\0';
-	sessions_decided_by(s, &one, t->version, rule);
-	session_record(
-	    s->setup.log, t->passes ? EVENT_TARGET : EVENT_TARGET_REFUSED, &one, s->setup.instance);
+		f.text.via.len = 0;
+	session_record(s->setup.log, t->passes ? EVENT_TARGET : EVENT_TARGET_REFUSED, &f);
 }
 
 bool
@@ -221,7 +219,7 @@ sessions_target(struct sessions *s, struct child *w, const struct msg *m)
 	    !target_is_sound(s, t, m->len))
 		return false;
 	/* By an upstream only where one was told. */
-	if (t->passes != 0 && is_via(s, t) && e->via[0] == '\0')
+	if (t->passes != 0 && is_via(s, t) && e->via_len == 0)
 		return false;
 	struct association *a = s->workers[w->index].slot[e->sid.slot].udp;
 	memset(&key, 0, sizeof(key));

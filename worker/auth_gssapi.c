@@ -197,10 +197,8 @@ take_keys(struct session *s, const struct msg_auth_keys *k)
 		return false;
 	g->keys = true;
 	g->level = k->params.level;
-	if (result == -1)
+	if (result == -1 || (k->lifetime != UINT32_MAX && !session_ticket(s, k->lifetime)))
 		auth_denied(s, REASON_GENERAL);
-	else if (k->lifetime != UINT32_MAX)
-		session_ticket(s, k->lifetime);
 	return true;
 }
 

@@ -198,24 +198,32 @@ on_deadline(struct deadline *d)
 
 /* --- the end of a client's ticket --- */
 
+struct ticket {
+	struct deadline look; /* whether it has ended ... */
+	uint64_t end;         /* ... which is then, in ms of the loop's clock */
+	struct session *s;
+};
+
 /* Deadlines have few different lengths, so it is awaited in steps that are powers of two. */
 static void
-await_ticket(struct session *s)
+await_ticket(struct ticket *t)
 {
-	uint64_t left = s->ticket_end - loop_now(s->w->loop), step = TICKET_STEP_MS;
+	struct loop *l = t->s->w->loop;
+	uint64_t left = t->end - loop_now(l), step = TICKET_STEP_MS;
 
 	while (step * 2 <= left)
 		step *= 2;
-	deadline_arm(s->w->loop, &s->ticket, left == 0 ? 0 : step);
+	deadline_arm(l, &t->look, left == 0 ? 0 : step);
 }
 
 static void
 on_ticket(struct deadline *d)
 {
-	struct session *s = (struct session *)((char *)d - offsetof(struct session, ticket));
+	struct ticket *t = (struct ticket *)((char *)d - offsetof(struct ticket, look));
+	struct session *s = t->s;
 
-	if (loop_now(s->w->loop) < s->ticket_end) {
-		await_ticket(s);
+	if (loop_now(s->w->loop) < t->end) {
+		await_ticket(t);
 		return;
 	}
 	switch ((enum session_state)s->state) {
@@ -243,12 +251,28 @@ on_ticket(struct deadline *d)
 	}
 }
 
-void
+bool
 session_ticket(struct session *s, uint32_t seconds)
 {
-	s->ticket.cb = on_ticket;
-	s->ticket_end = loop_now(s->w->loop) + (uint64_t)seconds * 1000;
-	await_ticket(s);
+	struct ticket *t = calloc(1, sizeof(*t));
+
+	if (t == NULL)
+		return false;
+	t->s = s;
+	t->look.cb = on_ticket;
+	t->end = loop_now(s->w->loop) + (uint64_t)seconds * 1000;
+	s->ticket = t;
+	await_ticket(t);
+	return true;
+}
+
+static void
+ticket_free(struct session *s)
+{
+	if (s->ticket != NULL)
+		deadline_disarm(&s->ticket->look);
+	free(s->ticket);
+	s->ticket = NULL;
 }
 
 /* --- birth --- */
@@ -329,7 +353,7 @@ session_close_side(struct session *s, enum side side)
 static void
 session_unprotect(struct session *s)
 {
-	deadline_disarm(&s->ticket);
+	ticket_free(s);
 	for (unsigned i = 0; i < SIDES; i++) {
 		protected_free(s->protected[i]);
 		s->protected[i] = NULL;

@@ -180,14 +180,23 @@ def test_without_its_master_no_child_stays(gateway):
     g.kill()
 
 
-def test_sessions_of_a_killed_master_get_their_record_at_the_next_start(gateway, echo):
-    g = gateway()
+@pytest.mark.parametrize("folder", ["rules", "r" * 150])
+def test_sessions_of_a_killed_master_get_their_record_at_the_next_start(gateway, echo, tmp_path, folder):
+    """With the rule as it was then, however long its file's name is."""
+    rules = tmp_path / folder / "rules.conf"
+    rules.parent.mkdir()
+    rules.write_text(sally.OPEN)
+    g = gateway(f'include "{rules}"\n')
     c, _ = socks5.open_session(g.at, "127.0.0.1", echo.port)
     opened = g.record("session-open")
+    assert opened["rule"].startswith(f"{rules}:".encode())
     g.kill()
+    rules.write_text("\n\n" + sally.OPEN)
     g.start()
     closed = g.record("session-close")
     assert closed["id"] == opened["id"] and closed["reason"] == b"master-lost"
+    for key in ("rule", "asked", "client", "target"):
+        assert closed[key] == opened[key], key
     c.close()
 
 

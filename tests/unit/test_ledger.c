@@ -19,65 +19,19 @@
 /* after those that it needs */
 #include <cmocka.h>
 
-#include "master/ledger.h"
+#include "ledger_world.h"
 
-#define INSTANCE 0x1122334455667788ull
-
-static char dir[64], path[80], aside[80];
-
-struct orphans {
-	unsigned n;
-	uint64_t instance;
-	struct ledger_entry last;
-};
-
-static void
-on_orphan(const struct ledger_entry *e, uint64_t instance, void *arg)
-{
-	struct orphans *o = arg;
-
-	o->n++;
-	o->instance = instance;
-	o->last = *e;
-}
+/* One that no short entry holds, with octets that no text has. */
+static uint8_t long_user[USER_MAX];
+static struct ledger_text sample_text = { .user = { long_user, sizeof(long_user) },
+	.name = { (const uint8_t *)"a\0b", 3 },
+	.rule = { (const uint8_t *)"sallyport.conf:12", 17 } };
 
 static int
-make_dir(void **state)
+start(void **state)
 {
-	(void)state;
-	snprintf(dir, sizeof(dir), "/tmp/sallyport-ledger.XXXXXX");
-	if (mkdtemp(dir) == NULL)
-		return -1;
-	snprintf(path, sizeof(path), "%s/ledger", dir);
-	snprintf(aside, sizeof(aside), "%s/ledger.old", dir);
-	return 0;
-}
-
-static int
-remove_dir(void **state)
-{
-	(void)state;
-	unlink(path);
-	rmdir(path);
-	unlink(aside);
-	return rmdir(dir);
-}
-
-static struct ledger_entry
-sample(uint32_t gen)
-{
-	struct ledger_entry e = { .state = LEDGER_CONNECTED, .worker = 9, .sid = { 1, gen } };
-
-	e.client.a.family = ADDR_V4;
-	e.method = METHOD_PASSWORD;
-	e.command = COMMAND_CONNECT;
-	e.user_len = 255;
-	memset(e.user, 0xfe, 255);
-	e.name_len = 3;
-	memcpy(e.name, "a\0b", 3);
-	strcpy(e.rule_text, "sallyport.conf:12");
-	e.up = 5;
-	return e;
+	memset(long_user, 0xfe, sizeof(long_user));
+	return make_dir(state);
 }
 
 /* A master in a process of its own enters two sessions, closes one, and is killed. */
@@ -88,13 +42,13 @@ leave_orphan(uint32_t workers, uint32_t slots)
 
 	if (pid == 0) {
 		struct ledger *lg = ledger_open(dir, INSTANCE, workers, slots, NULL, NULL);
-		struct ledger_entry e = sample(77), *at, *other;
+		struct ledger_entry *at, *other;
 
 		if (lg == NULL || (at = ledger_at(lg, workers - 1, slots - 1)) == NULL ||
 		    (other = ledger_at(lg, 0, 0)) == NULL)
 			_exit(1);
-		ledger_enter(lg, other, &e);
-		ledger_enter(lg, at, &e);
+		enter(lg, other, sample(77), &sample_text);
+		enter(lg, at, sample(77), &sample_text);
 		ledger_leave(lg, other);
 		at->up = 6;
 		kill(getpid(), SIGKILL);
@@ -124,7 +78,7 @@ test_orphans(void **state)
 		assert_int_equal(o.n, 1);
 		assert_true(o.instance == INSTANCE);
 		want.up = 6;
-		assert_memory_equal(&o.last, &want, sizeof(want));
+		assert_handed(&o, &want, &sample_text);
 		assert_int_equal(ledger_found(lg).orphans, 1);
 		assert_int_equal(ledger_found(lg).unsound, 0);
 		assert_false(ledger_found(lg).set_aside);
@@ -145,11 +99,13 @@ test_orphans(void **state)
 
 /* A master is killed while it tells of orphans: the next one tells only of those that were not. */
 static void
-die_at_second(const struct ledger_entry *e, uint64_t instance, void *arg)
+die_at_second(
+    const struct ledger_entry *e, const struct ledger_text *t, uint64_t instance, void *arg)
 {
 	unsigned *n = arg;
 
 	(void)e;
+	(void)t;
 	(void)instance;
 	if (++*n == 2)
 		kill(getpid(), SIGKILL);
@@ -158,7 +114,7 @@ die_at_second(const struct ledger_entry *e, uint64_t instance, void *arg)
 static void
 test_killed_again(void **state)
 {
-	struct ledger_entry e = sample(1), other = sample(2);
+	struct ledger_entry other = sample(2);
 	struct orphans o = { 0 };
 	unsigned n = 0;
 	int status;
@@ -166,8 +122,8 @@ test_killed_again(void **state)
 	(void)state;
 	struct ledger *lg = ledger_open(dir, INSTANCE, 1, 3, NULL, NULL);
 	assert_non_null(lg);
-	ledger_enter(lg, ledger_at(lg, 0, 0), &e);
-	ledger_enter(lg, ledger_at(lg, 0, 2), &other);
+	enter(lg, ledger_at(lg, 0, 0), sample(1), &sample_text);
+	enter(lg, ledger_at(lg, 0, 2), other, &sample_text);
 	ledger_close(lg, NULL);
 	pid_t pid = fork();
 	if (pid == 0) {
@@ -179,7 +135,7 @@ test_killed_again(void **state)
 	assert_non_null(lg = ledger_open(dir, INSTANCE + 2, 1, 1, on_orphan, &o));
 	assert_int_equal(o.n, 1);
 	assert_true(o.instance == INSTANCE);
-	assert_memory_equal(&o.last, &other, sizeof(other));
+	assert_handed(&o, &other, &sample_text);
 	ledger_close(lg, NULL);
 }
 
@@ -321,40 +277,33 @@ test_other_layout(void **state)
 	ledger_close(lg, NULL);
 }
 
-/* One entry holds nonsense: it is counted, the others are handed over. */
+/* Entries hold nonsense: they are counted, the sound one is handed over. */
 static void
 test_unsound_entry(void **state)
 {
 	struct ledger *lg = ledger_open(dir, INSTANCE, 1, 8, NULL, NULL);
-	struct ledger_entry bad = sample(1), good = sample(2);
+	struct ledger_entry good = sample(2), *at[8];
 	struct orphans o = { 0 };
 
 	(void)state;
 	assert_non_null(lg);
-	ledger_enter(lg, ledger_at(lg, 0, 7), &good);
-	bad.method = METHOD_COUNT;
-	ledger_enter(lg, ledger_at(lg, 0, 0), &bad);
-	bad = sample(1);
-	bad.command = 200;
-	ledger_enter(lg, ledger_at(lg, 0, 1), &bad);
-	bad = sample(1);
-	bad.reason = REASON_COUNT;
-	ledger_enter(lg, ledger_at(lg, 0, 2), &bad);
-	bad = sample(1);
-	bad.target.a.family = 5;
-	ledger_enter(lg, ledger_at(lg, 0, 3), &bad);
-	bad = sample(1);
-	memset(bad.rule_text, 'x', sizeof(bad.rule_text));
-	ledger_enter(lg, ledger_at(lg, 0, 4), &bad);
-	bad = sample(1);
-	bad.state = LEDGER_CONNECTED + 1;
-	ledger_enter(lg, ledger_at(lg, 0, 5), &bad);
+	for (uint32_t i = 0; i < 8; i++) {
+		at[i] = ledger_at(lg, 0, i);
+		enter(lg, at[i], i == 7 ? good : sample(1), &sample_text);
+	}
+	at[0]->method = METHOD_COUNT;
+	at[1]->command = 200;
+	at[2]->reason = REASON_COUNT;
+	at[3]->target.a.family = 5;
+	at[4]->level = LEVEL_COUNT;
+	at[5]->state = LEDGER_CONNECTED + 1;
+	at[6]->far |= 4;
 	ledger_close(lg, NULL);
 
 	assert_non_null(lg = ledger_open(dir, 2, 1, 8, on_orphan, &o));
 	assert_int_equal(o.n, 1);
-	assert_memory_equal(&o.last, &good, sizeof(good));
-	assert_int_equal(ledger_found(lg).unsound, 6);
+	assert_handed(&o, &good, &sample_text);
+	assert_int_equal(ledger_found(lg).unsound, 7);
 	assert_false(ledger_found(lg).set_aside);
 	ledger_close(lg, NULL);
 }
@@ -375,7 +324,7 @@ test_sizes(void **state)
 int
 main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)
+#define T(f) cmocka_unit_test_setup_teardown(f, start, remove_dir)
 	const struct CMUnitTest tests[] = { T(test_orphans), T(test_killed_again), T(test_lock),
 		T(test_mode), T(test_not_ours), T(test_other_layout), T(test_unsound_entry),
 		T(test_sizes) };
