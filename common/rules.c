@@ -14,11 +14,19 @@
 
 enum answer { NO, MAYBE, YES };
 
-/* A query with its addresses in the one spelling, and what is special about the target. */
+/* An address in the one spelling, and what the table that was asked last has said of it: rules that
+ * name one table often follow each other. */
+struct looked_up {
+	struct addr a;
+	uint32_t table;
+	uint8_t plen;
+};
+
+/* A query with its addresses, and what is special about the target. */
 struct facts {
 	const struct image *img;
 	const struct query *q;
-	struct addr source, target;
+	struct looked_up source, target;
 	enum addr_special special; /* of target, where it is known */
 	uint8_t special_len;
 };
@@ -27,6 +35,16 @@ static bool
 knows(const struct facts *f, uint32_t fact)
 {
 	return (f->q->known & fact) != 0;
+}
+
+static uint8_t
+look_up(const struct facts *f, uint32_t table, struct looked_up *l)
+{
+	if (l->table != table) {
+		l->table = table;
+		l->plen = image_table_lookup(f->img, table, &l->a);
+	}
+	return l->plen;
 }
 
 static enum answer
@@ -54,7 +72,7 @@ strs_have(const struct image *img, struct image_list l, const uint8_t *p, size_t
 }
 
 static enum answer
-match_command(const struct facts *f, const struct image_rule *r)
+match_command(struct facts *f, const struct image_rule *r)
 {
 	if (r->commands == 0)
 		return YES;
@@ -66,7 +84,7 @@ match_command(const struct facts *f, const struct image_rule *r)
 /* `auth none` is met by any session; without `auth` a pass rule is met by any authenticated one, a
  * block rule by any. */
 static enum answer
-match_method(const struct facts *f, const struct image_rule *r)
+match_method(struct facts *f, const struct image_rule *r)
 {
 	uint32_t methods = r->methods;
 
@@ -99,7 +117,7 @@ level_meets(enum level level, enum protection wanted)
 }
 
 static enum answer
-match_protection(const struct facts *f, const struct image_rule *r)
+match_protection(struct facts *f, const struct image_rule *r)
 {
 	if (r->protection == PROTECTION_ANY)
 		return YES;
@@ -111,17 +129,17 @@ match_protection(const struct facts *f, const struct image_rule *r)
 }
 
 static enum answer
-match_from(const struct facts *f, const struct image_rule *r)
+match_from(struct facts *f, const struct image_rule *r)
 {
 	if (r->from == RULE_ANY)
 		return YES;
 	if (!knows(f, KNOW_SOURCE))
 		return MAYBE;
-	return answer(image_table_lookup(f->img, r->from, &f->source) != PLEN_NONE);
+	return answer(look_up(f, r->from, &f->source) != PLEN_NONE);
 }
 
 static enum answer
-match_port(const struct facts *f, const struct image_rule *r)
+match_port(struct facts *f, const struct image_rule *r)
 {
 	const struct image_ports *p = image_at(f->img, r->ports);
 
@@ -138,13 +156,13 @@ match_port(const struct facts *f, const struct image_rule *r)
 
 /* Who did not authenticate is no user and in no group. */
 static bool
-knows_nobody(const struct facts *f)
+knows_nobody(struct facts *f)
 {
 	return knows(f, KNOW_METHOD) && f->q->method == METHOD_NONE;
 }
 
 static enum answer
-match_user(const struct facts *f, const struct image_rule *r)
+match_user(struct facts *f, const struct image_rule *r)
 {
 	if (r->users.n == 0)
 		return YES;
@@ -157,7 +175,7 @@ match_user(const struct facts *f, const struct image_rule *r)
 
 /* A packed list that is not whole gives the groups before the fault. */
 static bool
-packed_groups_match(const struct facts *f, const struct image_rule *r)
+packed_groups_match(struct facts *f, const struct image_rule *r)
 {
 	struct wire w = wire_from(f->q->groups, f->q->groups_len);
 
@@ -173,7 +191,7 @@ packed_groups_match(const struct facts *f, const struct image_rule *r)
 }
 
 static bool
-image_groups_match(const struct facts *f, const struct image_rule *r)
+image_groups_match(struct facts *f, const struct image_rule *r)
 {
 	const struct image_group *g = image_at(f->img, f->img->groups);
 
@@ -187,7 +205,7 @@ image_groups_match(const struct facts *f, const struct image_rule *r)
 }
 
 static enum answer
-match_group(const struct facts *f, const struct image_rule *r)
+match_group(struct facts *f, const struct image_rule *r)
 {
 	if (r->groups.n == 0)
 		return YES;
@@ -199,7 +217,7 @@ match_group(const struct facts *f, const struct image_rule *r)
 }
 
 static bool
-name_matches(const struct facts *f, const struct image_name *n)
+name_matches(struct facts *f, const struct image_name *n)
 {
 	const uint8_t *name = f->q->name;
 	size_t len = f->q->name_len, own = n->name.len;
@@ -211,7 +229,7 @@ name_matches(const struct facts *f, const struct image_name *n)
 }
 
 static enum answer
-match_names(const struct facts *f, const struct image_rule *r)
+match_names(struct facts *f, const struct image_rule *r)
 {
 	const struct image_name *n = image_at(f->img, r->to_names);
 
@@ -229,13 +247,13 @@ match_names(const struct facts *f, const struct image_rule *r)
 /* May a pass rule that names the target by a prefix of this length pass it? Only one inside the
  * special range names a special address; `any` and names (length 0) never do. */
 static bool
-may_pass(const struct facts *f, uint8_t plen)
+may_pass(struct facts *f, uint8_t plen)
 {
 	return f->special == ADDR_ORDINARY || plen >= f->special_len;
 }
 
 static enum answer
-match_to(const struct facts *f, const struct image_rule *r)
+match_to(struct facts *f, const struct image_rule *r)
 {
 	bool known = knows(f, KNOW_ADDR), pass = r->action == RULE_PASS;
 	enum answer by_name = r->to == RULE_ANY ? YES : match_names(f, r);
@@ -246,17 +264,17 @@ match_to(const struct facts *f, const struct image_rule *r)
 		return by_name;
 	if (!known)
 		return MAYBE;
-	uint8_t plen = image_table_lookup(f->img, r->to, &f->target);
+	uint8_t plen = look_up(f, r->to, &f->target);
 	if (plen != PLEN_NONE && (!pass || may_pass(f, plen)))
 		return YES;
 	return by_name;
 }
 
 static enum answer
-match_rule(const struct facts *f, const struct image_rule *r)
+match_rule(struct facts *f, const struct image_rule *r)
 {
 	static enum answer (*const criteria[])(
-	    const struct facts *, const struct image_rule *) = { match_command, match_method,
+	    struct facts *, const struct image_rule *) = { match_command, match_method,
 		match_protection, match_from, match_port, match_user, match_group, match_to };
 	enum answer all = YES;
 
@@ -271,14 +289,18 @@ match_rule(const struct facts *f, const struct image_rule *r)
 static struct facts
 facts_of(const struct image *img, const struct query *q)
 {
-	struct facts f = { .img = img, .q = q, .special = ADDR_ORDINARY };
+	struct facts f = { .img = img,
+		.q = q,
+		.source.table = RULE_NO_TABLE,
+		.target.table = RULE_NO_TABLE,
+		.special = ADDR_ORDINARY };
 	const struct prefix *nat64 = image_at(img, img->nat64);
 
 	if (knows(&f, KNOW_SOURCE))
-		f.source = addr_canon(&q->source, nat64, img->nat64.n);
+		f.source.a = addr_canon(&q->source, nat64, img->nat64.n);
 	if (knows(&f, KNOW_ADDR)) {
-		f.target = addr_canon(&q->target, nat64, img->nat64.n);
-		f.special = rules_special(img, &f.target, &f.special_len);
+		f.target.a = addr_canon(&q->target, nat64, img->nat64.n);
+		f.special = rules_special(img, &f.target.a, &f.special_len);
 	}
 	return f;
 }
@@ -290,7 +312,7 @@ facts_of(const struct image *img, const struct query *q)
  * block may mean cannot be found out then, so it refuses.
  */
 static bool
-decided_via(const struct facts *f, uint32_t *rule, enum rules_answer *decided)
+decided_via(struct facts *f, uint32_t *rule, enum rules_answer *decided)
 {
 	const struct image_rule *r = image_at(f->img, f->img->rules);
 	uint32_t blocked = RULE_NONE;
