@@ -25,7 +25,7 @@ static bool
 may_accept(const struct worker *w)
 {
 	return !w->stopping && w->policy != NULL && w->counts != NULL &&
-	       !deadline_armed(&w->accept_pause) && !SLIST_EMPTY(&w->unused) &&
+	       !deadline_armed(&w->accept_pause) && session_slots_left(w) &&
 	       w->handshakes < w->policy->img->handshakes && !chan_full(&w->master);
 }
 

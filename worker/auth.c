@@ -209,7 +209,7 @@ static void
 auth_lost(struct worker *w, enum service v)
 {
 	w->authd[v].up = false;
-	for (uint32_t i = 0; i < w->nslots; i++) {
+	for (uint32_t i = 0; i < w->touched; i++) {
 		struct session *s = &w->slots[i];
 		if (s->auth_wait != v)
 			continue;

@@ -261,7 +261,7 @@ handshake_timeout(struct session *s)
 void
 handshake_resume(struct worker *w)
 {
-	for (uint32_t i = 0; i < w->nslots; i++) {
+	for (uint32_t i = 0; i < w->touched; i++) {
 		struct session *s = &w->slots[i];
 		if (s->hs != NULL && s->hs->held)
 			handshake_run(s);

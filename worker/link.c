@@ -231,7 +231,7 @@ on_stop(struct worker *w)
 		return false;
 	w->stopping = true;
 	accept_stop(w);
-	for (uint32_t i = 0; i < w->nslots; i++) {
+	for (uint32_t i = 0; i < w->touched; i++) {
 		struct session *s = &w->slots[i];
 		if (s->state != SESSION_FREE && s->state != SESSION_ABORTED)
 			session_close(s, REASON_SHUTDOWN, 0);

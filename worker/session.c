@@ -277,10 +277,34 @@ ticket_free(struct session *s)
 
 /* --- birth --- */
 
+bool
+session_slots_left(const struct worker *w)
+{
+	return !SLIST_EMPTY(&w->unused) || w->touched < w->nslots;
+}
+
+/* One that had a session before, if there is any. */
+static struct session *
+slot_free(const struct worker *w)
+{
+	if (!SLIST_EMPTY(&w->unused))
+		return SLIST_FIRST(&w->unused);
+	return w->touched < w->nslots ? &w->slots[w->touched] : NULL;
+}
+
+static void
+slot_take(struct worker *w, const struct session *s)
+{
+	if (s == SLIST_FIRST(&w->unused))
+		SLIST_REMOVE_HEAD(&w->unused, entry);
+	else
+		w->touched++;
+}
+
 struct session *
 session_new(struct worker *w, int fd, const struct addrport *client, const struct addrport *gateway)
 {
-	struct session *s = SLIST_FIRST(&w->unused);
+	struct session *s = slot_free(w);
 	struct handshake *hs = s != NULL ? calloc(1, sizeof(*hs)) : NULL;
 
 	if (hs == NULL) {
@@ -288,7 +312,7 @@ session_new(struct worker *w, int fd, const struct addrport *client, const struc
 		errno = ENOMEM;
 		return NULL;
 	}
-	SLIST_REMOVE_HEAD(&w->unused, entry);
+	slot_take(w, s);
 	hs->client = *client;
 	hs->gateway = *gateway;
 	hs->socks = SOCKS_VERSION;

@@ -153,6 +153,8 @@ struct sid session_sid(const struct session *s);
  * session can have been. */
 struct session *session_find(struct worker *w, struct sid sid, bool *sane);
 
+/* Is there room for one more? */
+bool session_slots_left(const struct worker *w);
 /* Takes over an accepted client's descriptor. NULL with errno (fd is then closed). */
 struct session *session_new(
     struct worker *w, int fd, const struct addrport *client, const struct addrport *gateway);

@@ -293,7 +293,7 @@ static void
 lost(struct worker *w)
 {
 	w->initiator_up = false;
-	for (uint32_t i = 0; i < w->nslots; i++) {
+	for (uint32_t i = 0; i < w->touched; i++) {
 		struct session *s = &w->slots[i];
 		struct upstream *u = s->hs != NULL ? s->hs->upstream : NULL;
 

@@ -36,8 +36,6 @@ worker_new(struct loop *l, uint32_t slots)
 	}
 	names_on_fault(w->names, report_resolver, w);
 	SLIST_INIT(&w->unused);
-	for (uint32_t i = slots; i > 0; i--)
-		SLIST_INSERT_HEAD(&w->unused, &w->slots[i - 1], entry);
 	TAILQ_INIT(&w->listeners);
 	STAILQ_INIT(&w->policies);
 	w->master.owner = w;
@@ -50,7 +48,7 @@ worker_free(struct worker *w)
 {
 	struct policy *p;
 
-	for (uint32_t i = 0; w->policy != NULL && i < w->nslots; i++) {
+	for (uint32_t i = 0; w->policy != NULL && i < w->touched; i++) {
 		struct session *s = &w->slots[i];
 		if (s->state == SESSION_ABORTED)
 			session_auth_done(s);

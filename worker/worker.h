@@ -83,9 +83,11 @@ struct worker {
 	struct counts *counts; /* of nslots */
 	struct session *slots;
 	uint32_t nslots;
-	SLIST_HEAD(, session) unused;
-	uint32_t handshakes; /* sessions whose request is not decided */
-	uint32_t sessions;   /* slots in use */
+	uint32_t touched; /* slots from the first that a session has ever been in; the others cost
+			     no memory */
+	SLIST_HEAD(, session) unused; /* of them */
+	uint32_t handshakes;          /* sessions whose request is not decided */
+	uint32_t sessions;            /* slots in use */
 	TAILQ_HEAD(, listener) listeners;
 	struct deadline accept_pause; /* armed while the machine is out of descriptors or memory */
 	bool accepting;
