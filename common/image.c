@@ -353,16 +353,16 @@ lookup4(const struct image *img, struct image_list l, const struct addr *a)
 	const struct image_range4 *r = image_at(img, l);
 	uint32_t key =
 	    (uint32_t)a->b[0] << 24 | (uint32_t)a->b[1] << 16 | (uint32_t)a->b[2] << 8 | a->b[3];
-	uint32_t low = 0, high = l.n; /* r[low].start <= key < r[high].start */
 
-	while (high - low > 1) {
-		uint32_t middle = low + (high - low) / 2;
-		if (r[middle].start <= key)
-			low = middle;
-		else
-			high = middle;
+	/* r[0].start <= key, and it is in one of the n from r on. No branch that could be guessed
+	 * wrong: each step is a conditional move. */
+	for (uint32_t n = l.n; n > 1;) {
+		uint32_t half = n / 2;
+
+		r += r[half].start <= key ? half : 0;
+		n -= half;
 	}
-	return r[low].plen;
+	return r->plen;
 }
 
 static uint8_t
@@ -393,6 +393,14 @@ image_table_lookup(const struct image *img, uint32_t table, const struct addr *a
 	if (a->family == ADDR_V6 && t[table].v6.n > 0)
 		return lookup6(img, t[table].v6, a);
 	return PLEN_NONE;
+}
+
+bool
+image_table_is_large(const struct image *img, uint32_t table)
+{
+	const struct image_table *t = image_at(img, img->tables);
+
+	return table < img->tables.n && t[table].v4.n + t[table].v6.n >= IMAGE_TABLE_LARGE;
 }
 
 const struct image_upstream *

@@ -44,6 +44,8 @@ struct image_range6 {
 	uint8_t plen;
 	uint8_t zero[7];
 };
+#define IMAGE_TABLE_LARGE 64 /* intervals: from here on a look-up is worth remembering */
+
 struct image_table {
 	struct image_list v4; /* struct image_range4; n 0: matches nothing */
 	struct image_list v6; /* struct image_range6 */
@@ -205,6 +207,8 @@ image_octets(const struct image *img, struct image_str s)
 int image_bytes_cmp(const uint8_t *a, size_t alen, const uint8_t *b, size_t blen);
 /* Length of the longest prefix of the table that covers a canonical address, or PLEN_NONE. */
 uint8_t image_table_lookup(const struct image *img, uint32_t table, const struct addr *a);
+/* IMAGE_TABLE_LARGE intervals or more. */
+bool image_table_is_large(const struct image *img, uint32_t table);
 const struct image_upstream *image_upstream(const struct image *img, uint32_t index);
 /* Does a rule (NULL: no) name this upstream in its `via`? */
 bool image_rule_via(const struct image *img, const struct image_rule *r, uint32_t upstream);

@@ -14,8 +14,8 @@
 
 enum answer { NO, MAYBE, YES };
 
-/* An address in the one spelling, and what the table that was asked last has said of it: rules that
- * name one table often follow each other. */
+/* An address in the one spelling, and what the large table that was asked last has said of it: one
+ * that holds the bad of this world is named by several rules. */
 struct looked_up {
 	struct addr a;
 	uint32_t table;
@@ -40,11 +40,14 @@ knows(const struct facts *f, uint32_t fact)
 static uint8_t
 look_up(const struct facts *f, uint32_t table, struct looked_up *l)
 {
-	if (l->table != table) {
+	if (l->table == table)
+		return l->plen;
+	uint8_t plen = image_table_lookup(f->img, table, &l->a);
+	if (image_table_is_large(f->img, table)) {
 		l->table = table;
-		l->plen = image_table_lookup(f->img, table, &l->a);
+		l->plen = plen;
 	}
-	return l->plen;
+	return plen;
 }
 
 static enum answer
