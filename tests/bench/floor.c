@@ -1,9 +1,10 @@
 /*
  * The yardstick of the benchmark: the least SOCKS5 relay there can be. It has no rules, no record,
  * no time-outs and no sandbox, trusts everybody, and takes whole messages alone: what is not in one
- * recv ends the connection, an association has the one target that its first datagram names, and
- * when either side of a session ends, so does the other. Nobody should use it: it says what the
- * kernel takes for the work itself, so that what a gateway adds can be told.
+ * recv ends the connection, and an association has the one target that its first datagram names.
+ * What it relays arrives, though, either way and on any network: a side's end is passed on while
+ * the other way goes on, or it would be no relay. Nobody should use it: it says what the kernel
+ * takes for the work itself, so that what a gateway adds can be told.
  *
  *   floor PORT [PROCESSES]     on 127.0.0.1:PORT (0: one that is free); prints the port, and serves
  *
@@ -14,15 +15,14 @@
  *   bulk: a buffer of 480 KiB 35 to 45 % less than 60 KiB towards targets, up to 10 % towards
  *     clients; 120 to 1920 KiB are the same within the noise; 30 KiB is half as much again.
  *   datagrams of 512 octets: UDP_SEGMENT 3 to 7 % less.
- * Tried, and not taken:
- *   accept until EAGAIN (3 % more), a second connect() to see that the first is done (no less),
- *     read and write (3 to 5 % more for round trips), level-triggered (1 to 3 % more).
- *   TCP_DEFER_ACCEPT on a target's socket, so that the last ACK goes with the first octets: a
- * target that speaks first would wait for 200 ms. targets' sockets connected again (AF_UNSPEC)
- * after a session: 2 to 5 % less, but octets that are not acknowledged by then are never sent
- * again, so it would be no relay of a real network's. reno instead of the system's bbr: not told
- * from noise, and not the relay's to choose. one unconnected socket an association: 5 % more with
- * one association, the same with 8.
+ * Tried, and not taken: accept until EAGAIN (3 % more), a second connect() to see that the first is
+ * done (no less), read and write (3 to 5 % more for round trips), level-triggered (1 to 3 % more),
+ * one unconnected socket an association (5 % more with one association, the same with 8).
+ * TCP_DEFER_ACCEPT on a target's socket, so that the last ACK goes with the first octets: a target
+ * that speaks first would wait for 200 ms. Targets' sockets connected again (AF_UNSPEC) after a
+ * session: 2 to 5 % less, but octets that are not acknowledged by then are never sent again. Both
+ * sides closed at the end of either: less too, but who sends an end and waits for the answer would
+ * not get it.
  */
 #include <err.h>
 #include <errno.h>
@@ -73,6 +73,7 @@ struct conn {
 	uint8_t state;
 	bool target;  /* rather than a client */
 	bool ended;   /* its FIN is in: a recv that is short of the buffer has all */
+	bool over;    /* that end has been passed on */
 	bool known;   /* of an association: its sockets are connected */
 	bool watched; /* for EPOLLOUT too */
 	uint8_t header[HEADER];
@@ -147,6 +148,19 @@ finish_all(int fd)
 
 /* --- the relay --- */
 
+/* All that fd has sent was passed on, and so is its end: the other way may go on. */
+static void
+end(int fd)
+{
+	int peer = conns[fd].peer;
+
+	conns[fd].over = true;
+	if (conns[peer].over)
+		finish_all(fd);
+	else
+		shutdown(peer, SHUT_WR);
+}
+
 /* Keeps what fd could not take; from now on there is an event when it can take more. */
 static void
 keep(int fd, const uint8_t *data, size_t len)
@@ -176,8 +190,12 @@ relay(int fd)
 		n = recv(fd, scratch, SCRATCH, 0);
 		if (n == -1 && errno == EAGAIN)
 			return;
-		if (n <= 0) {
+		if (n == -1) {
 			finish_all(fd);
+			return;
+		}
+		if (n == 0) {
+			end(fd);
 			return;
 		}
 		sent = send(peer, scratch, (size_t)n, MSG_NOSIGNAL);
@@ -190,7 +208,7 @@ relay(int fd)
 			keep(peer, scratch + sent, (size_t)(n - sent));
 		} else if (n < SCRATCH) {
 			if (c->ended)
-				finish_all(fd);
+				end(fd);
 			return;
 		}
 	}
@@ -464,8 +482,10 @@ event(int fd, uint32_t events, bool busy)
 		c->ended |= (events & EPOLLRDHUP) != 0;
 		if (c->held > 0 && (events & EPOLLOUT))
 			flush(fd);
-		if ((events & ~(uint32_t)EPOLLOUT) && c->state == OPEN)
+		if ((events & ~(uint32_t)EPOLLOUT) && c->state == OPEN && !c->over)
 			relay(fd);
+		else if ((events & EPOLLERR) && c->state == OPEN)
+			finish_all(fd);
 	} else if (state == UDP_CLIENT || state == UDP_TARGET) {
 		udp_relay(fd);
 	} else if (state == LISTENER) {

@@ -7,6 +7,7 @@ import sally
 import socks5
 
 ROUNDS = 12
+SAMPLES = 4  # times ROUNDS at most
 RATIO = 1.25  # of lower quartiles, as a neighbour of the machine slows some checks; a check that is left out would differ by a factor of thousands
 
 
@@ -24,7 +25,7 @@ def test_no_outcome_is_told_by_its_time(gateway):
              "locked and wrong": (b"lock", b"not it"), "expired": (b"old", b"the password"),
              "expired and wrong": (b"old", b"not it")}
     took = {name: [] for name in cases}
-    for n in range(ROUNDS):
+    for n in range(ROUNDS * SAMPLES):  # a busy machine's noise goes with more rounds, a difference does not
         for i, (name, (user, password)) in enumerate(cases.items()):
             # a source of its own each time: failures of one source are slowed on purpose
             with socks5.Client(g.at, source=f"127.1.{n}.{i + 1}", seconds=60) as c:
@@ -32,9 +33,13 @@ def test_no_outcome_is_told_by_its_time(gateway):
                 began = time.monotonic()
                 assert c.login(user, password) != 0
                 took[name].append(time.monotonic() - began)
-    least = {name: statistics.quantiles(times, n=4)[0] for name, times in took.items()}
+        if n % ROUNDS != ROUNDS - 1:
+            continue
+        least = {name: statistics.quantiles(times, n=4)[0] for name, times in took.items()}
+        low, high = min(least.values()), max(least.values())
+        if high < low * RATIO + 0.01:
+            break
     print("table:", {name: f"{m * 1000:.1f} ms" for name, m in least.items()})
-    low, high = min(least.values()), max(least.values())
     assert high < low * RATIO + 0.01, least
 
 
