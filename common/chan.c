@@ -145,25 +145,29 @@ packet_put(unsigned char *data, size_t *at, enum msg_type t, const void *head, s
 
 /* --- the queue --- */
 
+/* The queue's first has left, or never will. One packet is kept for the next turn: 32 KiB that come
+ * and go have the heap grow and shrink. */
 static void
-packet_free(struct chan_packet *p)
+packet_done(struct chan *c)
 {
+	struct chan_packet *p = STAILQ_FIRST(&c->out);
+
+	STAILQ_REMOVE_HEAD(&c->out, entry);
+	c->packets_sent++;
 	if (p->fd != -1)
 		close(p->fd);
 	explicit_bzero(p->data, p->len); /* it may hold a password */
-	free(p);
+	if (c->spare == NULL)
+		c->spare = p;
+	else
+		free(p);
 }
 
 static void
 queue_clear(struct chan *c)
 {
-	struct chan_packet *p;
-
-	while ((p = STAILQ_FIRST(&c->out)) != NULL) {
-		STAILQ_REMOVE_HEAD(&c->out, entry);
-		c->packets_sent++;
-		packet_free(p);
-	}
+	while (!STAILQ_EMPTY(&c->out))
+		packet_done(c);
 	c->open = NULL;
 	c->queued = 0;
 }
@@ -223,10 +227,8 @@ chan_flush(struct chan *c)
 			queue_clear(c);
 			break;
 		}
-		STAILQ_REMOVE_HEAD(&c->out, entry);
 		c->queued -= p->len;
-		c->packets_sent++;
-		packet_free(p);
+		packet_done(c);
 	}
 	if (c->ended)
 		return;
@@ -255,9 +257,10 @@ packet_for(struct chan *c, size_t len, int fd)
 
 	if (p != NULL && fd == -1 && p->len + len <= MSG_PACKET_MAX)
 		return p;
-	p = malloc(sizeof(*p));
+	p = c->spare != NULL ? c->spare : malloc(sizeof(*p));
 	if (p == NULL)
 		return NULL;
+	c->spare = NULL;
 	p->len = 0;
 	p->fd = fd;
 	STAILQ_INSERT_TAIL(&c->out, p, entry);
@@ -451,7 +454,7 @@ chan_start(struct chan *c, struct loop *l, int fd, enum role self, enum role pee
 	c->fault = NULL;
 	c->fault_type = MSG_COUNT;
 	STAILQ_INIT(&c->out);
-	c->open = NULL;
+	c->open = c->spare = NULL;
 	c->queued = 0;
 	c->packets_queued = c->packets_sent = 0;
 	c->throttled = c->broken = c->ended = c->paused = false;
@@ -476,6 +479,8 @@ chan_stop(struct chan *c)
 
 	c->ended = true;
 	queue_clear(c);
+	free(c->spare);
+	c->spare = NULL;
 	deadline_disarm(&c->turn);
 	ev_del(c->loop, &c->ev);
 	if (fd != -1)

@@ -53,8 +53,9 @@ struct chan {
 	/* chan.c's own */
 	struct deadline turn; /* flushes at the end of the turn */
 	STAILQ_HEAD(, chan_packet) out;
-	struct chan_packet *open; /* being filled */
-	size_t queued;            /* octets in out and open */
+	struct chan_packet *open;  /* being filled */
+	struct chan_packet *spare; /* to be filled next */
+	size_t queued;             /* octets in out and open */
 	uint64_t packets_queued, packets_sent;
 	bool throttled, broken, ended, paused;
 };
