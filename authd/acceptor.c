@@ -2,9 +2,10 @@
  * The acceptor role. Owns the keytab in force and the environment that libkrb5 works in. Whom it
  * trusts: the master, for the keytab and the directory; a client's token is GSSAPI's to judge.
  *
- * libkrb5 reads its configuration and opens the replay cache at each context. Both are in the one
- * directory that this process may still open files in, which is its working directory (and its
- * root, where there is a chroot): their names are relative.
+ * libkrb5 reads its configuration when keytab and configuration come into force, and opens the
+ * replay cache for each client. Both are in the one directory that this process may still open
+ * files in, which is its working directory (and its root, where there is a chroot): their names are
+ * relative.
  */
 #include "authd/acceptor.h"
 

@@ -11,12 +11,13 @@
 
 #include "authd/acceptor.h"
 #include "authd/acceptor_fault.h"
+#include "authd/contexts.h"
 #include "authd/pieces.h"
 #include "common/encap.h"
 
 #define PRINCIPAL_MAX 1024 /* octets of one as text; a longer one has no name here */
 
-/* Of names alone: GSSAPI has contexts of libkrb5 of its own. */
+/* The shared one that the names of now are read by. */
 static krb5_context names;
 
 krb5_error_code
@@ -24,10 +25,10 @@ acceptor_names_load(void)
 {
 	krb5_context k;
 	krb5_principal nobody;
-	krb5_error_code code = krb5_init_context(&k);
+	krb5_error_code code = contexts_share();
 	char name[USER_MAX + 1];
 
-	if (code != 0)
+	if (code != 0 || (code = krb5_init_context(&k)) != 0)
 		return code;
 	/* Its plug-ins are loaded at the first name. */
 	if (krb5_parse_name(k, "nobody@INVALID", &nobody) == 0) {
@@ -104,7 +105,7 @@ user_of(struct exchange *x, const struct image *img, gss_name_t client)
 }
 
 /* Is the principal of ours that the client used one of those that are named? Where none is, it is
- * not asked for: each name costs libkrb5 two contexts. */
+ * not asked for: libgssapi takes as long for it as for the client's. */
 static bool
 service_served(const struct image *img, gss_ctx_id_t context)
 {
