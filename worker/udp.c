@@ -216,7 +216,7 @@ udp_granted(struct session *s)
 	if (s->protected[CLIENT] != NULL)
 		token_datagrams(s->protected[CLIENT] -> token);
 	if (ev_set(l, &s->ev[CLIENT], EPOLLIN) == -1 ||
-	    ev_add(l, &s->ev[TARGET], s->fd[TARGET], EPOLLIN) == -1) {
+	    ev_add(l, &s->ev[TARGET], s->fd[TARGET], EPOLLIN | EPOLLET) == -1) {
 		session_close(s, REASON_GENERAL, errno);
 		return;
 	}

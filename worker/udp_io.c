@@ -42,6 +42,7 @@ static struct {
 	struct iovec iov[UDP_BATCH][2]; /* header (of a reply) and data */
 	struct addrport to[UDP_BATCH];
 	struct udp_sending what[UDP_BATCH];
+	uint8_t heads[UDP_BATCH][DATAGRAM_HEADER_MAX];
 } out;
 
 /* Tokens of what goes out next: room for a batch of ordinary ones, or one of any size. */
@@ -96,16 +97,17 @@ udp_prepare(int fd)
 }
 
 unsigned
-udp_receive(int fd, struct udp_packet **packets)
+udp_receive(struct ev *e, struct udp_packet **packets)
 {
 	static struct mmsghdr m[UDP_BATCH];
 	static struct iovec iov[UDP_BATCH];
 	static struct sockaddr_storage from[UDP_BATCH];
 	static union control control[UDP_BATCH];
+	static unsigned stale = UDP_BATCH; /* headers that are not as recvmmsg should find them */
 	struct addrport ap;
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < UDP_BATCH; i++) {
+	for (unsigned i = 0; i < stale; i++) {
 		iov[i] = (struct iovec){ buffers[i], BUFFER };
 		m[i].msg_hdr = (struct msghdr){ .msg_name = &from[i],
 			.msg_namelen = sizeof(from[i]),
@@ -114,7 +116,11 @@ udp_receive(int fd, struct udp_packet **packets)
 			.msg_control = control[i].octets,
 			.msg_controllen = sizeof(control[i].octets) };
 	}
-	int got = recvmmsg(fd, m, UDP_BATCH, 0, NULL);
+	int got = recvmmsg(e->fd, m, UDP_BATCH, 0, NULL);
+	stale = got > 0 ? (unsigned)got : 0;
+	/* An error is told once, and is no end of such a socket. */
+	if (got < UDP_BATCH && (got > 0 || errno == EAGAIN))
+		ev_drained(e, EPOLLIN | EPOLLERR);
 	for (int i = 0; i < got; i++) {
 		struct msghdr *mh = &m[i].msg_hdr;
 
@@ -248,7 +254,8 @@ seal(struct iovec *iov, const struct udp_sending *one)
 	static uint8_t clear[BUFFER];
 	uint8_t *at = sealed + sealed_len;
 
-	memcpy(clear, one->head, one->head_len);
+	if (one->head_len > 0)
+		memcpy(clear, one->head, one->head_len);
 	memcpy(clear + one->head_len, one->data, one->len);
 	size_t n = token_wrap(one->token, clear, one->head_len + one->len, at + GSS_HEADER);
 	if (n == 0)
@@ -283,8 +290,11 @@ udp_put(int fd, const struct addrport *to, const struct udp_sending *one)
 	out.fd = fd;
 	out.to[i] = *to;
 	out.what[i] = *one;
+	out.what[i].head = out.heads[i];
 	if (one->token != NULL)
 		return;
-	out.iov[i][0] = (struct iovec){ out.what[i].head, one->head_len };
+	if (one->head_len > 0)
+		memcpy(out.heads[i], one->head, one->head_len);
+	out.iov[i][0] = (struct iovec){ out.heads[i], one->head_len };
 	out.iov[i][1] = (struct iovec){ (uint8_t *)(uintptr_t)one->data, one->len };
 }

@@ -144,7 +144,7 @@ void udp_prepare(int fd);
 
 /* Takes what has come, at most UDP_BATCH messages, into the one set of buffers: how many. They
  * stand until the next call. */
-unsigned udp_receive(int fd, struct udp_packet **packets);
+unsigned udp_receive(struct ev *e, struct udp_packet **packets);
 
 /* Sends one now: 0 or errno. */
 int udp_send(int fd, const struct addrport *to, const uint8_t *data, size_t len);
@@ -157,11 +157,11 @@ struct udp_sending {
 	const uint8_t *data;   /* its octets are what is counted */
 	size_t len;
 	struct token_context *token; /* header and data go encapsulated; NULL: as they are */
-	size_t head_len;             /* of a reply, or to an upstream: the header before it */
-	uint8_t head[DATAGRAM_HEADER_MAX];
+	const uint8_t *head;         /* of a reply, or to an upstream: what goes before it */
+	size_t head_len;             /* at most DATAGRAM_HEADER_MAX */
 };
-/* Sends it with others, at the latest at udp_flush; its octets must stand until then, but for one
- * that is encapsulated, which is done at once. */
+/* Sends it with others, at the latest at udp_flush; its data must stand until then, but for one
+ * that is encapsulated, which is done at once. Its header need not. */
 void udp_put(int fd, const struct addrport *to, const struct udp_sending *one);
 void udp_flush(void);
 
