@@ -227,12 +227,12 @@ udp_granted(struct session *s)
 /* --- while it lives --- */
 
 void
-udp_passed(struct udp *u, enum side d, size_t octets)
+udp_passed(struct udp *u, enum side d, unsigned n, size_t octets)
 {
 	struct session *s = u->s;
 	uint64_t now = loop_now(s->w->loop);
 
-	u->datagrams[d]++;
+	u->datagrams[d] += n;
 	link_count(s, d, octets);
 	if (s->last == now)
 		return;

@@ -126,8 +126,8 @@ udp_token_room(const struct token_context *t)
 	return t != NULL ? GSS_HEADER + token_overhead(t) : 0;
 }
 
-/* A datagram was passed on: it counts, and the association is not idle. */
-void udp_passed(struct udp *u, enum side d, size_t octets);
+/* n datagrams were passed on: they count, and the association is not idle. */
+void udp_passed(struct udp *u, enum side d, unsigned n, size_t octets);
 
 /* --- udp_io.c: sockets by the batch --- */
 
@@ -137,6 +137,7 @@ struct udp_packet {
 	struct addrport from;
 	uint8_t *data;
 	size_t len;
+	size_t room; /* octets before data that are no one's */
 };
 
 /* A socket of an association, once: many datagrams of one sender may come as one message. */
@@ -161,7 +162,8 @@ struct udp_sending {
 	size_t head_len;             /* at most DATAGRAM_HEADER_MAX */
 };
 /* Sends it with others, at the latest at udp_flush; its data must stand until then, but for one
- * that is encapsulated, which is done at once. Its header need not. */
+ * that is encapsulated, which is done at once. Its header need not, unless it stands
+ * right before the data: then both go as one piece. */
 void udp_put(int fd, const struct addrport *to, const struct udp_sending *one);
 void udp_flush(void);
 

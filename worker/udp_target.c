@@ -79,6 +79,8 @@ reply(struct udp *u, struct udp_packet *p)
 	}
 	one.token = udp_token(u, CLIENT);
 	one.head_len = datagram_header(head, &p->from);
+	if (one.head_len <= p->room)
+		one.head = memcpy(p->data - one.head_len, head, one.head_len);
 	if (one.head_len + p->len + udp_token_room(one.token) > max) {
 		udp_drop(u, DROP_SIZE);
 		return;
