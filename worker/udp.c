@@ -216,7 +216,7 @@ udp_granted(struct session *s)
 	if (s->protected[CLIENT] != NULL)
 		token_datagrams(s->protected[CLIENT] -> token);
 	if (ev_set(l, &s->ev[CLIENT], EPOLLIN) == -1 ||
-	    ev_add(l, &s->ev[TARGET], s->fd[TARGET], EPOLLIN) == -1) {
+	    ev_add(l, &s->ev[TARGET], s->fd[TARGET], EPOLLIN | EPOLLET) == -1) {
 		session_close(s, REASON_GENERAL, errno);
 		return;
 	}
@@ -227,12 +227,12 @@ udp_granted(struct session *s)
 /* --- while it lives --- */
 
 void
-udp_passed(struct udp *u, enum side d, size_t octets)
+udp_passed(struct udp *u, enum side d, unsigned n, size_t octets)
 {
 	struct session *s = u->s;
 	uint64_t now = loop_now(s->w->loop);
 
-	u->datagrams[d]++;
+	u->datagrams[d] += n;
 	link_count(s, d, octets);
 	if (s->last == now)
 		return;

@@ -131,7 +131,7 @@ void
 udp_relay(struct session *s)
 {
 	struct udp_packet *p;
-	unsigned n = udp_receive(s->fd[TARGET], &p);
+	unsigned n = udp_receive(&s->ev[TARGET], &p);
 
 	for (unsigned i = 0; i < n; i++)
 		from_client(s->udp, &p[i]);

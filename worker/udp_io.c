@@ -11,12 +11,17 @@
 #include "worker/udp_parts.h"
 
 #define BUFFER 65536 /* octets: the kernel gives no more, so nothing is ever cut short */
+/* From one buffer to the next: with room for a reply's header before what is received, and no
+ * power of two, at which all would share the same lines of a cache. */
+#define HEADROOM 64
+#define STRIDE   (HEADROOM + BUFFER + 512)
+_Static_assert(HEADROOM >= DATAGRAM_REPLY_MAX, "a reply's header stands before its data");
 
 /* Of one message that the kernel has put together (UDP_GRO) or was sent as one: its
  * UDP_MAX_SEGMENTS, 64 before Linux 6.9. */
 #define SEGMENTS_MAX 128
 
-static uint8_t buffers[UDP_BATCH][BUFFER];
+static uint8_t buffers[UDP_BATCH][STRIDE];
 static struct udp_packet received[UDP_BATCH * SEGMENTS_MAX];
 
 /* For one 16-bit number beside a message. */
@@ -36,10 +41,13 @@ union control {
 /* What goes out next, all of it on one socket. */
 static struct {
 	int fd;
-	unsigned n;
-	struct iovec iov[UDP_BATCH][2]; /* header (of a reply) and data */
+	unsigned n, pieces;
+	struct iovec iov[UDP_BATCH * 2]; /* of each its header, where it has one apart, and data */
+	unsigned end[UDP_BATCH];         /* of its pieces */
+	size_t len[UDP_BATCH];
 	struct addrport to[UDP_BATCH];
 	struct udp_sending what[UDP_BATCH];
+	uint8_t heads[UDP_BATCH][DATAGRAM_HEADER_MAX];
 } out;
 
 /* Tokens of what goes out next: room for a batch of ordinary ones, or one of any size. */
@@ -50,6 +58,7 @@ static size_t sealed_len;
 /* The same as messages, each a run of datagrams. */
 static struct {
 	struct mmsghdr m[UDP_BATCH];
+	unsigned n[UDP_BATCH]; /* datagrams of each */
 	struct sockaddr_storage to[UDP_BATCH];
 	union control control[UDP_BATCH];
 } messages;
@@ -74,10 +83,14 @@ segment_of(struct msghdr *mh, size_t len)
 static unsigned
 cut(unsigned n, const struct addrport *from, uint8_t *data, size_t len, size_t segment)
 {
+	size_t room = HEADROOM;
+
 	do {
 		size_t next = len < segment ? len : segment;
 
-		received[n++] = (struct udp_packet){ .from = *from, .data = data, .len = next };
+		received[n++] =
+		    (struct udp_packet){ .from = *from, .data = data, .len = next, .room = room };
+		room = 0;
 		data += next;
 		len -= next;
 	} while (len > 0 && n < UDP_BATCH * SEGMENTS_MAX);
@@ -94,17 +107,18 @@ udp_prepare(int fd)
 }
 
 unsigned
-udp_receive(int fd, struct udp_packet **packets)
+udp_receive(struct ev *e, struct udp_packet **packets)
 {
 	static struct mmsghdr m[UDP_BATCH];
 	static struct iovec iov[UDP_BATCH];
 	static struct sockaddr_storage from[UDP_BATCH];
 	static union control control[UDP_BATCH];
+	static unsigned stale = UDP_BATCH; /* headers that are not as recvmmsg should find them */
 	struct addrport ap;
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < UDP_BATCH; i++) {
-		iov[i] = (struct iovec){ buffers[i], BUFFER };
+	for (unsigned i = 0; i < stale; i++) {
+		iov[i] = (struct iovec){ buffers[i] + HEADROOM, BUFFER };
 		m[i].msg_hdr = (struct msghdr){ .msg_name = &from[i],
 			.msg_namelen = sizeof(from[i]),
 			.msg_iov = &iov[i],
@@ -112,12 +126,17 @@ udp_receive(int fd, struct udp_packet **packets)
 			.msg_control = control[i].octets,
 			.msg_controllen = sizeof(control[i].octets) };
 	}
-	int got = recvmmsg(fd, m, UDP_BATCH, 0, NULL);
+	int got = recvmmsg(e->fd, m, UDP_BATCH, 0, NULL);
+	stale = got > 0 ? (unsigned)got : 0;
+	/* An error is told once, and is no end of such a socket. */
+	if (got < UDP_BATCH && (got > 0 || errno == EAGAIN))
+		ev_drained(e, EPOLLIN | EPOLLERR);
 	for (int i = 0; i < got; i++) {
 		struct msghdr *mh = &m[i].msg_hdr;
 
 		if (addr_from_sockaddr((struct sockaddr *)&from[i], mh->msg_namelen, &ap) == 0)
-			n = cut(n, &ap, buffers[i], m[i].msg_len, segment_of(mh, m[i].msg_len));
+			n = cut(n, &ap, buffers[i] + HEADROOM, m[i].msg_len,
+			    segment_of(mh, m[i].msg_len));
 	}
 	*packets = received;
 	return n;
@@ -146,7 +165,7 @@ static void
 done(const struct udp_sending *one, int error)
 {
 	if (error == 0)
-		udp_passed(one->u, one->direction, one->len);
+		udp_passed(one->u, one->direction, 1, one->len);
 	else if (error == EMSGSIZE)
 		udp_drop(one->u, DROP_SIZE);
 	else if (one->name != NULL)
@@ -155,10 +174,26 @@ done(const struct udp_sending *one, int error)
 		udp_drop(one->u, DROP_SEND);
 }
 
-static size_t
-length_of(unsigned i)
+/* The pieces of n datagrams from the i-th on. */
+static struct iovec *
+pieces_of(unsigned i, unsigned n, size_t *count)
 {
-	return out.iov[i][0].iov_len + out.iov[i][1].iov_len;
+	unsigned first = i > 0 ? out.end[i - 1] : 0;
+
+	*count = out.end[i + n - 1] - first;
+	return &out.iov[first];
+}
+
+/* So many from the i-th on have been sent, all of one association and direction, for what is on one
+ * socket is. */
+static void
+passed(unsigned i, unsigned n)
+{
+	size_t octets = 0;
+
+	for (unsigned k = i; k < i + n; k++)
+		octets += out.what[k].len;
+	udp_passed(out.what[i].u, out.what[i].direction, n, octets);
 }
 
 /* How many datagrams from the i-th on can be one message: all as long as the first, but the last,
@@ -166,13 +201,13 @@ length_of(unsigned i)
 static unsigned
 run_length(unsigned i)
 {
-	size_t len = length_of(i), sum = len;
+	size_t len = out.len[i], sum = len;
 	unsigned n = 1;
 
 	if (len == 0 || len > SEGMENT_MAX)
 		return 1;
 	for (; i + n < out.n; n++) {
-		size_t next = length_of(i + n);
+		size_t next = out.len[i + n];
 
 		if (next == 0 || next > len || sum + next > RUN_MAX ||
 		    memcmp(&out.to[i + n], &out.to[i], sizeof(out.to[i])) != 0)
@@ -188,12 +223,12 @@ static void
 make_message(unsigned k, unsigned i, unsigned n)
 {
 	struct msghdr *mh = &messages.m[k].msg_hdr;
-	uint16_t segment = (uint16_t)length_of(i);
+	uint16_t segment = (uint16_t)out.len[i];
 
 	*mh = (struct msghdr){ .msg_name = &messages.to[k],
-		.msg_namelen = addr_to_sockaddr(&out.to[i], &messages.to[k]),
-		.msg_iov = out.iov[i],
-		.msg_iovlen = (size_t)n * 2 };
+		.msg_namelen = addr_to_sockaddr(&out.to[i], &messages.to[k]) };
+	mh->msg_iov = pieces_of(i, n, &mh->msg_iovlen);
+	messages.n[k] = n;
 	if (n == 1)
 		return;
 	mh->msg_control = messages.control[k].octets;
@@ -211,8 +246,12 @@ make_message(unsigned k, unsigned i, unsigned n)
 static void
 one_by_one(unsigned i, unsigned n, int error)
 {
-	for (unsigned end = i + n; i < end; i++)
-		done(&out.what[i], n == 1 ? error : send_one(out.fd, &out.to[i], out.iov[i], 2));
+	for (unsigned end = i + n; i < end; i++) {
+		size_t count;
+		struct iovec *iov = pieces_of(i, 1, &count);
+
+		done(&out.what[i], n == 1 ? error : send_one(out.fd, &out.to[i], iov, count));
+	}
 }
 
 void
@@ -228,32 +267,38 @@ udp_flush(void)
 		int sent = sendmmsg(out.fd, messages.m + k, nmessages - k, MSG_NOSIGNAL);
 
 		if (sent <= 0) {
-			unsigned n = (unsigned)messages.m[k++].msg_hdr.msg_iovlen / 2;
-			one_by_one(at, n, sent == -1 ? errno : EIO);
-			at += n;
+			one_by_one(at, messages.n[k], sent == -1 ? errno : EIO);
+			at += messages.n[k++];
 		}
-		for (; sent > 0; sent--)
-			for (size_t n = messages.m[k++].msg_hdr.msg_iovlen / 2; n > 0; n--)
-				done(&out.what[at++], 0);
+		for (; sent > 0; sent--) {
+			passed(at, messages.n[k]);
+			at += messages.n[k++];
+		}
 	}
-	out.n = 0;
+	out.n = out.pieces = 0;
+}
+
+static void
+piece(const uint8_t *data, size_t len)
+{
+	out.iov[out.pieces++] = (struct iovec){ (uint8_t *)(uintptr_t)data, len };
 }
 
 /* A datagram becomes a message, RFC 1961 section 5. False: libcrypto failed. */
 static bool
-seal(struct iovec *iov, const struct udp_sending *one)
+seal(const struct udp_sending *one)
 {
 	static uint8_t clear[BUFFER];
 	uint8_t *at = sealed + sealed_len;
 
-	memcpy(clear, one->head, one->head_len);
+	if (one->head_len > 0)
+		memcpy(clear, one->head, one->head_len);
 	memcpy(clear + one->head_len, one->data, one->len);
 	size_t n = token_wrap(one->token, clear, one->head_len + one->len, at + GSS_HEADER);
 	if (n == 0)
 		return false;
 	gss_header_put(at, GSS_DATA, n);
-	iov[0] = (struct iovec){ at, GSS_HEADER + n };
-	iov[1] = (struct iovec){ NULL, 0 };
+	piece(at, GSS_HEADER + n);
 	sealed_len += GSS_HEADER + n;
 	return true;
 }
@@ -273,16 +318,23 @@ udp_put(int fd, const struct addrport *to, const struct udp_sending *one)
 	if (out.n == 0)
 		sealed_len = 0;
 	unsigned i = out.n;
-	if (one->token != NULL && !seal(out.iov[i], one)) {
-		udp_drop(one->u, DROP_SEND);
-		return;
+	if (one->token != NULL) {
+		if (!seal(one)) {
+			udp_drop(one->u, DROP_SEND);
+			return;
+		}
+		len = out.iov[out.pieces - 1].iov_len;
+	} else if (one->head_len > 0 && one->head + one->head_len == one->data) {
+		piece(one->head, len);
+	} else {
+		if (one->head_len > 0)
+			piece(memcpy(out.heads[i], one->head, one->head_len), one->head_len);
+		piece(one->data, one->len);
 	}
 	out.n++;
 	out.fd = fd;
 	out.to[i] = *to;
 	out.what[i] = *one;
-	if (one->token != NULL)
-		return;
-	out.iov[i][0] = (struct iovec){ out.what[i].head, one->head_len };
-	out.iov[i][1] = (struct iovec){ (uint8_t *)(uintptr_t)one->data, one->len };
+	out.len[i] = len;
+	out.end[i] = out.pieces;
 }

@@ -47,8 +47,8 @@ from_upstream(struct udp_leg *leg, struct udp_packet *p)
 		return;
 	}
 	one.token = udp_token(u, CLIENT);
+	one.head = d.head;
 	one.head_len = d.head_len;
-	memcpy(one.head, d.head, d.head_len);
 	one.data = d.data;
 	one.len = d.data_len;
 	size_t max = u->client.a.family == ADDR_V6 ? DATAGRAM_MAX : DATAGRAM_MAX_V4;
@@ -65,7 +65,7 @@ on_leg(struct ev *e, uint32_t events)
 {
 	struct udp_leg *leg = (struct udp_leg *)((char *)e - offsetof(struct udp_leg, ev));
 	struct udp_packet *p;
-	unsigned n = udp_receive(leg->fd, &p);
+	unsigned n = udp_receive(&leg->ev, &p);
 
 	(void)events;
 	for (unsigned i = 0; i < n; i++)
@@ -117,17 +117,19 @@ void
 udp_leg_put(struct udp *u, const struct addrport *to, const uint8_t *name, size_t name_len,
     const struct datagram *d)
 {
+	uint8_t head[DATAGRAM_HEADER_MAX];
 	struct udp_sending one = { .u = u,
 		.direction = UP,
 		.token = udp_token(u, TARGET),
 		.data = d->data,
-		.len = d->data_len };
+		.len = d->data_len,
+		.head = head };
 	size_t max = u->leg->at.a.family == ADDR_V6 ? DATAGRAM_MAX : DATAGRAM_MAX_V4;
 
 	if (name_len > 0)
-		one.head_len = datagram_header_name(one.head, name, name_len, to->port);
+		one.head_len = datagram_header_name(head, name, name_len, to->port);
 	else
-		one.head_len = datagram_header(one.head, to);
+		one.head_len = datagram_header(head, to);
 	/* RFC 1928 section 7: what is too large with its header, and RFC 1961's token about it, is
 	 * not cut. */
 	if (one.head_len + one.len + udp_token_room(one.token) > max)
@@ -153,7 +155,8 @@ udp_leg_new(struct udp *u, int fd, int tcp, const struct addrport *at, const str
 	memcpy(leg->name, image_octets(img, up->name), up->name.len);
 	leg->ev = (struct ev){ .fd = -1, .cb = on_leg };
 	leg->tcp_ev = (struct ev){ .fd = -1, .cb = on_tcp };
-	if (ev_add(l, &leg->ev, fd, EPOLLIN) == -1 || ev_add(l, &leg->tcp_ev, tcp, EPOLLIN) == -1) {
+	if (ev_add(l, &leg->ev, fd, EPOLLIN | EPOLLET) == -1 ||
+	    ev_add(l, &leg->tcp_ev, tcp, EPOLLIN) == -1) {
 		ev_del(l, &leg->ev);
 		free(leg);
 		return -1;

@@ -223,7 +223,7 @@ udp_name_failed(struct udp_name *n, const struct udp_sending *one, int error)
 			break;
 		error = udp_send(n->now->out->fd, &n->now->at, one->data, one->len);
 		if (error == 0) {
-			udp_passed(n->u, UP, one->len);
+			udp_passed(n->u, UP, 1, one->len);
 			return;
 		}
 	}

@@ -126,8 +126,8 @@ udp_token_room(const struct token_context *t)
 	return t != NULL ? GSS_HEADER + token_overhead(t) : 0;
 }
 
-/* A datagram was passed on: it counts, and the association is not idle. */
-void udp_passed(struct udp *u, enum side d, size_t octets);
+/* n datagrams were passed on: they count, and the association is not idle. */
+void udp_passed(struct udp *u, enum side d, unsigned n, size_t octets);
 
 /* --- udp_io.c: sockets by the batch --- */
 
@@ -137,6 +137,7 @@ struct udp_packet {
 	struct addrport from;
 	uint8_t *data;
 	size_t len;
+	size_t room; /* octets before data that are no one's */
 };
 
 /* A socket of an association, once: many datagrams of one sender may come as one message. */
@@ -144,7 +145,7 @@ void udp_prepare(int fd);
 
 /* Takes what has come, at most UDP_BATCH messages, into the one set of buffers: how many. They
  * stand until the next call. */
-unsigned udp_receive(int fd, struct udp_packet **packets);
+unsigned udp_receive(struct ev *e, struct udp_packet **packets);
 
 /* Sends one now: 0 or errno. */
 int udp_send(int fd, const struct addrport *to, const uint8_t *data, size_t len);
@@ -157,11 +158,12 @@ struct udp_sending {
 	const uint8_t *data;   /* its octets are what is counted */
 	size_t len;
 	struct token_context *token; /* header and data go encapsulated; NULL: as they are */
-	size_t head_len;             /* of a reply, or to an upstream: the header before it */
-	uint8_t head[DATAGRAM_HEADER_MAX];
+	const uint8_t *head;         /* of a reply, or to an upstream: what goes before it */
+	size_t head_len;             /* at most DATAGRAM_HEADER_MAX */
 };
-/* Sends it with others, at the latest at udp_flush; its octets must stand until then, but for one
- * that is encapsulated, which is done at once. */
+/* Sends it with others, at the latest at udp_flush; its data must stand until then, but for one
+ * that is encapsulated, which is done at once. Its header need not, unless it stands
+ * right before the data: then both go as one piece. */
 void udp_put(int fd, const struct addrport *to, const struct udp_sending *one);
 void udp_flush(void);
 

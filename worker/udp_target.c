@@ -67,7 +67,10 @@ static void
 reply(struct udp *u, struct udp_packet *p)
 {
 	size_t max = u->client.a.family == ADDR_V6 ? DATAGRAM_MAX : DATAGRAM_MAX_V4;
-	struct udp_sending one = { .u = u, .direction = DOWN, .data = p->data, .len = p->len };
+	uint8_t head[DATAGRAM_REPLY_MAX];
+	struct udp_sending one = {
+		.u = u, .direction = DOWN, .data = p->data, .len = p->len, .head = head
+	};
 
 	p->from.scope = 0; /* no target is asked for with one */
 	if (!u->replies_any && !was_sent_to(u, &p->from)) {
@@ -75,7 +78,9 @@ reply(struct udp *u, struct udp_packet *p)
 		return;
 	}
 	one.token = udp_token(u, CLIENT);
-	one.head_len = datagram_header(one.head, &p->from);
+	one.head_len = datagram_header(head, &p->from);
+	if (one.head_len <= p->room)
+		one.head = memcpy(p->data - one.head_len, head, one.head_len);
 	if (one.head_len + p->len + udp_token_room(one.token) > max) {
 		udp_drop(u, DROP_SIZE);
 		return;
@@ -88,7 +93,7 @@ on_out(struct ev *e, uint32_t events)
 {
 	struct udp_out *o = (struct udp_out *)((char *)e - offsetof(struct udp_out, ev));
 	struct udp_packet *p;
-	unsigned n = udp_receive(o->fd, &p);
+	unsigned n = udp_receive(&o->ev, &p);
 
 	(void)events;
 	for (unsigned i = 0; i < n; i++)
@@ -111,7 +116,7 @@ out_new(struct udp *u, uint8_t family, const struct egress_way *way)
 	o->way = *way;
 	o->ev = (struct ev){ .fd = -1, .cb = on_out };
 	o->fd = egress_open(u->s->w, way, family, SOCK_DGRAM, &why);
-	if (o->fd == -1 || ev_add(u->s->w->loop, &o->ev, o->fd, EPOLLIN) == -1) {
+	if (o->fd == -1 || ev_add(u->s->w->loop, &o->ev, o->fd, EPOLLIN | EPOLLET) == -1) {
 		if (o->fd != -1)
 			close(o->fd);
 		free(o);
