@@ -67,7 +67,8 @@ PKGS_LANES       := libipsec-mb-dev
 endif
 LIBS_worker       := -lseccomp -lcrypto $(LANES) -lbsd
 LIBS_resolver     := -lcares -lseccomp -lbsd
-LIBS_authd        := -lgssapi_krb5 -lkrb5 -lcrypt -lpam -lseccomp -lcrypto -lbsd -lpthread
+LIBS_authd        := -lgssapi_krb5 -lkrb5 -lcrypt -lpam -lseccomp -lcrypto -lbsd -lpthread \
+    -Wl,--version-script=authd/contexts.map
 
 # $(call folder,DIR): makes it, when a recipe begins. In a checkout that is another's, make ends there with one message.
 folder = $(if $(shell mkdir -p $(1) 2>/dev/null && [ -w $(1) ] && echo yes),,$(error cannot write to $(1): \

@@ -247,7 +247,7 @@ ask(struct loop *l, struct ev *e, int op, int fd, uint32_t events)
 int
 ev_add(struct loop *l, struct ev *e, int fd, uint32_t events)
 {
-	uint32_t more = (events & EPOLLET) != 0 ? EPOLLIN | EPOLLRDHUP : 0;
+	uint32_t more = (events & EPOLLET) != 0 ? EPOLLIN | EPOLLRDHUP | EPOLLPRI : 0;
 
 	if (slot_for(l, fd) == -1)
 		return -1;
@@ -268,6 +268,10 @@ ev_set(struct loop *l, struct ev *e, uint32_t events)
 	bool told_once = (e->asked & EPOLLET) != 0;
 	uint32_t want = told_once ? e->asked | events : events;
 
+	if (e->fd == -1) {
+		errno = EBADF;
+		return -1;
+	}
 	if (want != e->asked && ask(l, e, EPOLL_CTL_MOD, e->fd, want) == -1)
 		return -1;
 	e->events = events;

@@ -82,9 +82,12 @@ int ev_move(struct loop *l, struct ev *from, struct ev *to, uint32_t events);
 static inline void
 ev_drained(struct ev *e, uint32_t events)
 {
-	bool ended = (e->ready & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+	/* A read ends before an urgent octet too, and more may stand behind it. */
+	bool more = (e->ready & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) != 0;
 
-	e->ready &= ~(ended ? events & ~(uint32_t)EPOLLIN : events);
+	if ((events & EPOLLIN) != 0)
+		e->ready &= ~(uint32_t)EPOLLPRI;
+	e->ready &= ~(more ? events & ~(uint32_t)EPOLLIN : events);
 }
 
 /* (Re)arms d to be called ms from now; d->cb must be set. With ms 0 that is after the events of

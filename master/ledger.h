@@ -38,7 +38,8 @@ struct ledger_entry {
 	/* The ledger's own: where the texts are, and their lengths; see ledger_text. */
 	uint8_t far;
 	uint8_t user_len, name_len, claim_len, via_len, rule_len;
-	uint8_t zero[3];
+	uint8_t by_upstream; /* 1: an attempt named one, though its name may have found no room */
+	uint8_t zero[2];
 	uint8_t near[LEDGER_NEAR];
 };
 

@@ -457,7 +457,7 @@ sessions_connected(struct sessions *s, struct child *w, const struct msg *m)
 	if (e == NULL || e->state != LEDGER_GRANTED || e->command == COMMAND_UDP ||
 	    c->target.a.family == ADDR_NONE)
 		return false;
-	if (e->command == COMMAND_BIND && e->via_len == 0 &&
+	if (e->command == COMMAND_BIND && !e->by_upstream &&
 	    (memcmp(&c->target, &e->target, sizeof(c->target)) != 0 ||
 		memcmp(&c->outgoing, &e->outgoing, sizeof(c->outgoing)) != 0))
 		return false; /* not the peer of the attempt, not our listener */

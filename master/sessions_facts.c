@@ -35,6 +35,8 @@ decided(struct sessions *s, struct ledger_entry *e, uint32_t version, uint32_t r
 {
 	e->rule = rule;
 	e->log = policies_rule_logs(s->setup.policies, version, rule);
+	if (via != NULL)
+		e->by_upstream = via->len > 0;
 	ledger_decided(s->ledger, e, via, rule_text(s, version, rule));
 }
 

@@ -219,7 +219,7 @@ sessions_target(struct sessions *s, struct child *w, const struct msg *m)
 	    !target_is_sound(s, t, m->len))
 		return false;
 	/* By an upstream only where one was told. */
-	if (t->passes != 0 && is_via(s, t) && e->via_len == 0)
+	if (t->passes != 0 && is_via(s, t) && !e->by_upstream)
 		return false;
 	struct association *a = s->workers[w->index].slot[e->sid.slot].udp;
 	memset(&key, 0, sizeof(key));

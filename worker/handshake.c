@@ -60,6 +60,11 @@ handshake_poll(struct session *s)
 		  hs->behind == NULL && s->state != SESSION_CONNECT;
 	uint32_t events = (in ? EPOLLIN : 0) | (hs->unsent != NULL ? EPOLLOUT : 0);
 
+	/* It was told of its end (both ways, or an error) while something was asked for. */
+	if (events == 0 && (s->ev[CLIENT].ready & (EPOLLERR | EPOLLHUP)) != 0) {
+		session_close(s, REASON_CLIENT_RESET, 0);
+		return;
+	}
 	if (ev_set(s->w->loop, &s->ev[CLIENT], events) == -1)
 		session_close(s, REASON_GENERAL, errno);
 }

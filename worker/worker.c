@@ -62,6 +62,8 @@ worker_free(struct worker *w)
 	for (unsigned v = SERVICE_NONE + 1; v < SERVICES; v++)
 		if (w->authd[v].up)
 			chan_stop(&w->authd[v].chan);
+	chan_stop(&w->initiator);
+	chan_stop(&w->master);
 	names_free(w->names);
 	egress_free(w->egress);
 	while ((p = STAILQ_FIRST(&w->policies)) != NULL) {

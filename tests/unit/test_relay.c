@@ -310,6 +310,26 @@ test_no_spinning(void **state)
 	world_end();
 }
 
+/* A read ends before an urgent octet: what stands behind it is not forgotten. */
+static void
+test_urgent(void **state)
+{
+	int fd, t;
+
+	(void)state;
+	world_start(&world_default);
+	fd = client_connected(&t);
+	client_send(fd, "abc", 3);
+	assert_int_equal(send(fd, "X", 1, MSG_OOB), 1);
+	client_send(fd, "defgh", 5);
+	client_expect(t, "abcdefgh", 8);
+	client_send(fd, "i", 1);
+	client_expect(t, "i", 1);
+	close(fd);
+	close(t);
+	world_end();
+}
+
 /* The page that the master reads follows the session. */
 static void
 test_counts_page(void **state)
@@ -344,6 +364,7 @@ main(void)
 		cmocka_unit_test(test_resets),
 		cmocka_unit_test(test_answer_before_reset),
 		cmocka_unit_test(test_no_spinning),
+		cmocka_unit_test(test_urgent),
 		cmocka_unit_test(test_counts_page),
 	};
 

@@ -230,6 +230,24 @@ client_asks_name(const char *name, uint16_t port)
 	return fd;
 }
 
+/* The request and a reset in one event: its end is not told again. */
+static void
+test_reset_behind_the_request(void **state)
+{
+	struct linger l = { .l_onoff = 1 };
+	int fd;
+
+	(void)state;
+	world_start(&world_default);
+	world_peer(&W.resolver, ROLE_RESOLVER, 5);
+	fd = client_asks_name("never.example.com", 80);
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+	close(fd);
+	world_run(20); /* long before any time-out */
+	assert_int_equal(W.w->sessions, 0);
+	world_end();
+}
+
 static void
 test_name(void **state)
 {
@@ -527,6 +545,7 @@ main(void)
 		cmocka_unit_test(test_no_reply_before_grant),
 		cmocka_unit_test(test_master_refuses),
 		cmocka_unit_test(test_client_gone_while_connecting),
+		cmocka_unit_test(test_reset_behind_the_request),
 		cmocka_unit_test(test_name),
 		cmocka_unit_test(test_name_without_aaaa),
 		cmocka_unit_test(test_name_fails),
