@@ -458,7 +458,8 @@ def test_floods(stage, gateway, echo):
         f.join(30)
     print(f"floods: {[f.sent for f in floods]} packets, waits {max(waits):.2f} s, growth {grown} kB")
     assert max(waits) < 8, waits
-    assert max(grown.values()) < 40000, f"kB: {grown}"
+    # ASan keeps what was freed, up to 256 MiB of it
+    assert max(grown.values()) < (160000 if sally.SANITIZE else 40000), f"kB: {grown}"
     assert min(f.sent for f in floods) > 500, [f.sent for f in floods]
     lost = len(g.records("child-lost"))
     assert not g.records("child-lost", process="resolver") and not g.records("child-lost", process="password")
