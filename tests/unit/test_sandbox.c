@@ -19,7 +19,7 @@
 #include "worker/filter.h"
 #include "worker/resolver_filter.h"
 
-#define PORT 47011 /* of nobody: it is only bound to, never reached */
+#define PORT 20011 /* of nobody, nor lent to a client: it is only bound to, never reached */
 
 /* --- layers --- */
 
