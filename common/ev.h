@@ -14,10 +14,13 @@
 #ifndef COMMON_EV_H
 #define COMMON_EV_H
 
+#include <errno.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
+#include <sys/types.h>
 
 struct loop;
 
@@ -88,6 +91,15 @@ ev_drained(struct ev *e, uint32_t events)
 	if ((events & EPOLLIN) != 0)
 		e->ready &= ~(uint32_t)EPOLLPRI;
 	e->ready &= ~(more ? events & ~(uint32_t)EPOLLIN : events);
+}
+
+/* Says so, if it is so, after a read (EPOLLIN) or a write (EPOLLOUT) of `asked` octets that gave n
+ * (-1: errno says why, and is kept). */
+static inline void
+ev_moved(struct ev *e, uint32_t event, ssize_t n, size_t asked)
+{
+	if (n == -1 ? errno == EAGAIN : (size_t)n < asked)
+		ev_drained(e, event);
 }
 
 /* (Re)arms d to be called ms from now; d->cb must be set. With ms 0 that is after the events of

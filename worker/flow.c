@@ -85,8 +85,7 @@ flow_broken(struct session *s, enum side d)
 static ssize_t
 taken(struct session *s, enum side d, ssize_t n, size_t len)
 {
-	if (n == -1 ? errno == EAGAIN : (size_t)n < len)
-		ev_drained(&s->ev[other(d)], EPOLLOUT);
+	ev_moved(&s->ev[other(d)], EPOLLOUT, n, len);
 	if (n == -1 && (errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM))
 		return 0;
 	if (n == -1)
@@ -246,8 +245,6 @@ side_failed(struct session *s, enum side d, enum reason why, int error)
 static int
 read_none(struct session *s, enum side d, ssize_t n)
 {
-	if (n == -1 && errno == EAGAIN)
-		ev_drained(&s->ev[d], EPOLLIN);
 	if (n == -1 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n == -1) {
@@ -279,10 +276,9 @@ pump_opened(struct session *s, enum side d)
 	ssize_t n = protected_recv(p, s->fd[d], s->w->scratch, size, &c);
 	int r = 0;
 
+	ev_moved(&s->ev[d], EPOLLIN, n, size);
 	if (n <= 0)
 		return read_none(s, d, n);
-	if ((size_t)n < size)
-		ev_drained(&s->ev[d], EPOLLIN);
 	if (c.part[0].iov_len + c.part[1].iov_len > 0 && !s->flow[d].done)
 		r = s->protected[other(d)] != NULL ? put_sealed(s, d, c.part, 2)
 						   : put_opened(s, d, c.part);
@@ -306,10 +302,9 @@ flow_pump(struct session *s, enum side d)
 	if (s->protected[d] != NULL)
 		return pump_opened(s, d);
 	ssize_t n = recv(s->fd[d], buf, size, 0);
+	ev_moved(&s->ev[d], EPOLLIN, n, size);
 	if (n <= 0)
 		return read_none(s, d, n);
-	if ((size_t)n < size)
-		ev_drained(&s->ev[d], EPOLLIN);
 	if (flow_put(s, d, buf, (size_t)n) == -1)
 		return -1;
 	return !lanes && (size_t)n == size; /* making tokens of so much, others have their turn */

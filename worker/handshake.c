@@ -77,8 +77,7 @@ send_some(struct session *s, const uint8_t *data, size_t len)
 {
 	ssize_t n = send(s->fd[CLIENT], data, len, MSG_NOSIGNAL);
 
-	if (n == -1 ? errno == EAGAIN : (size_t)n < len)
-		ev_drained(&s->ev[CLIENT], EPOLLOUT);
+	ev_moved(&s->ev[CLIENT], EPOLLOUT, n, len);
 	if (n >= 0)
 		return n;
 	if (errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM)
@@ -187,8 +186,7 @@ handshake_read(struct session *s)
 		n = protected_recv(p, s->fd[CLIENT], s->w->scratch, room, &c);
 	else
 		n = recv(s->fd[CLIENT], hs->in + hs->in_len, room, 0);
-	if (n == -1 ? errno == EAGAIN : (size_t)n < room)
-		ev_drained(&s->ev[CLIENT], EPOLLIN);
+	ev_moved(&s->ev[CLIENT], EPOLLIN, n, room);
 	if (n == -1) {
 		if (errno != EAGAIN && errno != EINTR)
 			session_close(s, REASON_CLIENT_RESET, errno);

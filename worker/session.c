@@ -95,10 +95,9 @@ linger_event(struct session *s)
 	for (int i = 0; i < LINGER_READS; i++) {
 		ssize_t n = recv(s->fd[CLIENT], s->w->scratch, GSS_MESSAGE_MAX, 0);
 
-		if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
-			ev_drained(&s->ev[CLIENT], EPOLLIN);
+		ev_moved(&s->ev[CLIENT], EPOLLIN, n, GSS_MESSAGE_MAX);
+		if (n == -1 && (errno == EAGAIN || errno == EINTR))
 			return;
-		}
 		if (n <= 0) {
 			session_close(s, REASON_NONE, 0);
 			return;

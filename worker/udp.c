@@ -248,8 +248,7 @@ udp_control(struct session *s)
 {
 	ssize_t n = recv(s->fd[CLIENT], s->w->scratch, GSS_MESSAGE_MAX, 0);
 
-	if (n == -1 && errno == EAGAIN)
-		ev_drained(&s->ev[CLIENT], EPOLLIN);
+	ev_moved(&s->ev[CLIENT], EPOLLIN, n, GSS_MESSAGE_MAX);
 	if (n == -1 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n == -1)
