@@ -12,6 +12,8 @@
 
 #define EVENTS_PER_TURN 256 /* so that hooks run and deadlines are met also under a flood */
 
+#define CLOSING_MAX 64 /* descriptors that wait for the end of the turn */
+
 #define SLOTS_MIN 64
 
 TAILQ_HEAD(deadline_list, deadline);
@@ -38,6 +40,8 @@ struct loop {
 	size_t nslots;
 	TAILQ_HEAD(, ev)
 	again; /* what they wait for is ready, and the kernel will not tell again */
+	int closing[CLOSING_MAX]; /* in ascending order */
+	unsigned nclosing;
 	unsigned nclasses;
 	struct epoll_event ready[EVENTS_PER_TURN];
 	struct deadline_class classes[DEADLINE_CLASSES];
@@ -69,11 +73,42 @@ loop_new(void)
 	return l;
 }
 
+/* Closes what has ended in this turn: descriptors that follow each other by one call. */
+static void
+close_all(struct loop *l)
+{
+	unsigned n = l->nclosing, first = 0;
+
+	for (unsigned i = 1; i <= n; i++) {
+		if (i < n && l->closing[i] == l->closing[i - 1] + 1)
+			continue;
+		if (i - first == 1)
+			close(l->closing[first]);
+		else
+			close_range((unsigned)l->closing[first], (unsigned)l->closing[i - 1], 0);
+		first = i;
+	}
+	l->nclosing = 0;
+}
+
+static void
+close_later(struct loop *l, int fd)
+{
+	unsigned i;
+
+	if (l->nclosing == CLOSING_MAX)
+		close_all(l);
+	for (i = l->nclosing++; i > 0 && l->closing[i - 1] > fd; i--)
+		l->closing[i] = l->closing[i - 1];
+	l->closing[i] = fd;
+}
+
 void
 loop_free(struct loop *l)
 {
 	if (l == NULL)
 		return;
+	close_all(l);
 	close(l->epfd);
 	free(l->slots);
 	free(l);
@@ -193,6 +228,7 @@ loop_run(struct loop *l)
 			told(l, &l->ready[i]);
 		run_again(l);
 		run_deadlines(l);
+		close_all(l);
 	}
 	l->stop = false;
 	return 0;
@@ -307,7 +343,7 @@ ev_close(struct loop *l, struct ev *e, int fd)
 	if (e->fd != -1)
 		forget(l, e);
 	if (fd != -1)
-		close(fd);
+		close_later(l, fd);
 }
 
 int

@@ -72,7 +72,8 @@ int ev_set(struct loop *l, struct ev *e, uint32_t events);
 void ev_del(struct loop *l, struct ev *e); /* does not close e->fd; sets it to -1 */
 
 /* Closes fd, which e may wait for, and no one else has open: that takes it out of the loop too,
- * without a system call of its own. fd -1: nothing is done. */
+ * without a system call of its own. It is closed at the end of this turn, with its neighbours. fd
+ * -1: nothing is done. */
 void ev_close(struct loop *l, struct ev *e, int fd);
 /* `to` takes the place of `from`, which must be in the loop, and waits for these events. */
 int ev_move(struct loop *l, struct ev *from, struct ev *to, uint32_t events);

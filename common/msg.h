@@ -318,7 +318,6 @@ struct msg_attempt {
 	uint32_t rule;          /* index in that version's image */
 	struct addrport target; /* with `via`: the upstream's */
 	uint32_t via;           /* 1 + index of the upstream in that image; 0: none */
-	uint64_t cookie;        /* SO_COOKIE of the socket */
 };
 
 /* Worker to master, BIND, after open: a listener for a peer (RFC 1928 section 4). The master checks

@@ -5,6 +5,8 @@
 #include "worker/accept.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -133,6 +135,23 @@ accept_failed(struct listener *l, int error)
 	}
 }
 
+/*
+ * How many clients to accept now: as many as wait (the kernel counts them as what a listener has
+ * not acknowledged), since an accept4 that finds none costs more than to ask. A listener that is
+ * being drained, or that listens no longer, is accepted from until that fails.
+ */
+static unsigned
+waiting(const struct listener *l)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	if (l->draining || getsockopt(l->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == -1 ||
+	    info.tcpi_unacked == 0 || info.tcpi_unacked > ACCEPT_BATCH)
+		return ACCEPT_BATCH;
+	return info.tcpi_unacked;
+}
+
 static void
 on_listener(struct ev *e, uint32_t events)
 {
@@ -141,7 +160,7 @@ on_listener(struct ev *e, uint32_t events)
 
 	(void)events;
 	accept_update(w); /* the master may have got behind since */
-	for (unsigned i = 0; i < ACCEPT_BATCH && w->accepting; i++) {
+	for (unsigned i = waiting(l); i > 0 && w->accepting; i--) {
 		struct sockaddr_storage ss;
 		socklen_t len = sizeof(ss);
 		int fd = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -210,18 +210,12 @@ static void
 taken(struct bind *b, int fd, const struct addrport *peer, uint32_t rule)
 {
 	struct session *s = b->s;
-	socklen_t len = sizeof(uint64_t);
-	uint64_t cookie = 0;
 
 	s->fd[TARGET] = fd;
 	s->hs->target = *peer;
 	s->hs->rule = rule;
 	bind_free(s);
-	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == -1) {
-		session_fail(s, REASON_GENERAL, errno, RULE_NONE);
-		return;
-	}
-	link_attempt(s, rule, peer, 0, cookie);
+	link_attempt(s, rule, peer, 0);
 	request_established(s, peer);
 }
 

@@ -17,24 +17,6 @@
 #include "worker/worker.h"
 
 int
-connect_socket(struct session *s, const struct image_rule *rule, const struct addrport *target,
-    uint64_t *cookie, enum reason *why)
-{
-	int fd = egress_socket(
-	    s->w, s->hs->policy->img, rule, &s->hs->client.a, target->a.family, SOCK_STREAM, why);
-	socklen_t len = sizeof(*cookie);
-
-	if (fd == -1)
-		return -1;
-	*why = REASON_GENERAL;
-	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &len) == -1) {
-		fd_drop(fd);
-		return -1;
-	}
-	return fd;
-}
-
-int
 connect_datagram_socket(uint8_t family)
 {
 	int one = 1, type = SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC;

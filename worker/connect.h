@@ -12,10 +12,6 @@
 
 struct session;
 
-/* A non-blocking socket for the target that leaves as the rule says (worker/egress.h), and its
- * cookie. -1 with errno and *why; EAGAIN: try again in EGRESS_WAIT_MS. */
-int connect_socket(struct session *s, const struct image_rule *rule, const struct addrport *target,
-    uint64_t *cookie, enum reason *why);
 /* A non-blocking UDP socket of one family alone, not bound. -1 with errno. */
 int connect_datagram_socket(uint8_t family);
 /* What is sent to the session's target goes out at once from now on (TCP_NODELAY). */

@@ -34,6 +34,7 @@ static const struct sandbox_rule rules[] = {
 	ALLOW(bind),
 	ALLOW(connect),
 	ALLOW(shutdown),
+	ALLOW_IF(close_range, 1, ARG_IS(2, 0)),
 	ALLOW(getsockname),
 	ALLOW_SETSOCKOPT(IPPROTO_TCP, TCP_NODELAY),
 	ALLOW_SETSOCKOPT(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT),
@@ -41,7 +42,7 @@ static const struct sandbox_rule rules[] = {
 	ALLOW_SETSOCKOPT(IPPROTO_UDP, UDP_GRO),
 	ALLOW_SETSOCKOPT(SOL_SOCKET, SO_BINDTODEVICE), /* `egress device` */
 	ALLOW_GETSOCKOPT(SOL_SOCKET, SO_ERROR),
-	ALLOW_GETSOCKOPT(SOL_SOCKET, SO_COOKIE),
+	ALLOW_GETSOCKOPT(IPPROTO_TCP, TCP_INFO),
 };
 
 const struct sandbox worker_sandbox = {

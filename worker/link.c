@@ -348,8 +348,7 @@ link_open(struct session *s)
 }
 
 void
-link_attempt(
-    struct session *s, uint32_t rule, const struct addrport *target, uint32_t via, uint64_t cookie)
+link_attempt(struct session *s, uint32_t rule, const struct addrport *target, uint32_t via)
 {
 	struct msg_attempt m;
 
@@ -359,7 +358,6 @@ link_attempt(
 	m.rule = rule;
 	m.target = *target;
 	m.via = via;
-	m.cookie = cookie;
 	(void)chan_send(&s->w->master, MSG_ATTEMPT, &m, sizeof(m), -1);
 }
 

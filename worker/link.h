@@ -21,8 +21,7 @@ bool link_on_msg(struct chan *c, struct msg *m);
 void link_on_room(struct chan *c);
 
 void link_open(struct session *s);
-void link_attempt(
-    struct session *s, uint32_t rule, const struct addrport *target, uint32_t via, uint64_t cookie);
+void link_attempt(struct session *s, uint32_t rule, const struct addrport *target, uint32_t via);
 void link_listen(struct session *s, uint32_t rule, const struct addrport *asked);
 void link_stranger(struct session *s, uint32_t rule, const struct addrport *peer);
 void link_associate(struct session *s, uint32_t rule);

@@ -1,7 +1,7 @@
 /*
- * Happy Eyeballs (RFC 8305). Owns the addresses of one target and the attempts under way. Every
- * address, from whoever it came, meets the rules right before its connect(2), and the master is
- * told of each attempt first.
+ * Happy Eyeballs (RFC 8305). Owns the addresses of one target and the attempts under way. An
+ * address that a name gave meets the rules right before its connect(2), and the master is told of
+ * each attempt first.
  */
 #include "worker/race.h"
 
@@ -52,10 +52,10 @@ struct race {
 	bool name_failed;
 	enum reason why; /* the best explanation so far; REASON_NONE: nothing failed yet */
 	int error;
-	uint32_t rule; /* the first that blocked an address */
-	uint32_t via;  /* the addresses are an upstream's: 1 + its index; its rule, */
-	uint32_t via_rule;
-	uint16_t port; /* and its port; else that which was asked for */
+	uint32_t rule;   /* the first that blocked an address */
+	uint32_t via;    /* the addresses are an upstream's: 1 + its index */
+	uint32_t judged; /* what passes each of them; RULE_NONE: the rules are asked */
+	uint16_t port;   /* an upstream's, or that which was asked for */
 	struct attempt attempts[ATTEMPTS_MAX];
 	unsigned under_way;
 };
@@ -191,14 +191,15 @@ static int
 attempt_start(struct attempt *a, int *under_way, enum reason *why)
 {
 	struct race *r = a->race;
-	const struct image *img = r->s->hs->policy->img;
-	uint64_t cookie;
-	int fd = connect_socket(r->s, rules_rule(img, a->rule), &a->target, &cookie, why);
+	const struct handshake *hs = r->s->hs;
+	const struct image *img = hs->policy->img;
+	int fd = egress_socket(r->s->w, img, rules_rule(img, a->rule), &hs->client.a,
+	    a->target.a.family, SOCK_STREAM, why);
 
 	if (fd == -1)
 		return -1;
 	session_open(r->s);
-	link_attempt(r->s, a->rule, &a->target, r->via, cookie);
+	link_attempt(r->s, a->rule, &a->target, r->via);
 	if (connect_start(fd, &a->target, under_way) == -1) {
 		*why = connect_reason(errno);
 		goto fail;
@@ -240,16 +241,17 @@ unpop(struct race *r)
 	r->family[r->turn].next--;
 }
 
-/* The second pass: the rules on the very address that is to be connected to. An upstream's is the
- * operator's choice. A name that was looked up does not leave by an upstream after all. */
+/* The second pass: the rules on the very address that is to be connected to. One that was asked for
+ * has met them, and an upstream's is the operator's choice. A name that was looked up does not
+ * leave by an upstream after all. */
 static bool
 passes(struct race *r, struct addrport *target, uint32_t *rule)
 {
 	uint32_t decided;
 
 	target->a = addr_dial(&target->a);
-	if (r->via != 0) {
-		*rule = r->via_rule;
+	if (r->judged != RULE_NONE) {
+		*rule = r->judged;
 		return true;
 	}
 	if (request_rules(r->s, &target->a, &decided) == RULES_PASS &&
@@ -349,7 +351,7 @@ race_new(struct session *s)
 	}
 	r->s = s;
 	r->port = s->hs->asked.port;
-	r->rule = RULE_NONE;
+	r->rule = r->judged = RULE_NONE;
 	r->q.cb = on_answer;
 	r->next.cb = on_next;
 	for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {
@@ -362,12 +364,13 @@ race_new(struct session *s)
 }
 
 void
-race_address(struct session *s, const struct addr *a)
+race_address(struct session *s, const struct addr *a, uint32_t rule)
 {
 	struct race *r = race_new(s);
 
 	if (r == NULL)
 		return;
+	r->judged = rule;
 	add(r, a);
 	race_next(r);
 }
@@ -393,7 +396,7 @@ race_upstream(struct session *s, uint32_t rule, uint32_t index)
 	if (r == NULL)
 		return;
 	r->via = index + 1;
-	r->via_rule = rule;
+	r->judged = rule;
 	r->port = u->port;
 	if (u->addr.family != ADDR_NONE) {
 		add(r, &u->addr);

@@ -5,13 +5,15 @@
 #ifndef WORKER_RACE_H
 #define WORKER_RACE_H
 
+#include <stdint.h>
+
 #include "common/addr.h"
 
 struct session;
 
-/* Starts with one address, or with the session's name. The session may have ended when it returns.
- */
-void race_address(struct session *s, const struct addr *a);
+/* Starts with one address, as addr_dial gives it, which `rule` passes; or with the session's name.
+ * The session may have ended when it returns. */
+void race_address(struct session *s, const struct addr *a, uint32_t rule);
 void race_name(struct session *s);
 /* Likewise with an upstream of the session's policy, by its index; the rule is that which names it.
  * Ends in upstream_connected or upstream_unreachable. */

@@ -73,10 +73,12 @@ start_bind(struct session *s, const struct addr *a, uint32_t rule)
 	bind_address(s, a, rule);
 }
 
+/* The rules are asked of the very address that will be connected to. */
 static void
 decide_address(struct session *s, const struct addr *a)
 {
 	bool bind = s->hs->command == COMMAND_BIND;
+	struct addr dialled = addr_dial(a);
 	uint32_t rule;
 
 	if (bind && addr_is_any(a)) {
@@ -90,7 +92,7 @@ decide_address(struct session *s, const struct addr *a)
 			start_bind(s, a, rule);
 		return;
 	}
-	if (request_rules(s, a, &rule) != RULES_PASS) {
+	if (request_rules(s, &dialled, &rule) != RULES_PASS) {
 		session_fail(s, REASON_RULES, 0, rule);
 		return;
 	}
@@ -103,7 +105,7 @@ decide_address(struct session *s, const struct addr *a)
 		return;
 	}
 	arm_connect(s, rule);
-	race_address(s, a);
+	race_address(s, &dialled, rule);
 }
 
 /* The first pass: what cannot be allowed is not looked up. */

@@ -83,7 +83,7 @@ def open_(p, slot=0, gen=1, method=GSSAPI, level=1, user=ALICE, client=CLIENT):
 
 
 def attempt(p, rule, slot=0, gen=1):
-    return message("ATTEMPT", slot, gen, p.version(), rule, *TARGET, 0, 1)
+    return message("ATTEMPT", slot, gen, p.version(), rule, *TARGET, 0)
 
 
 def close(p, slot=0, gen=1):

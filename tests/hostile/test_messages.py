@@ -44,7 +44,7 @@ def open_(p, slot=0, gen=1, version=None, method=0, user=b"", user_len=None, nam
 
 
 def attempt(p, slot=0, gen=1, version=None, rule=PASS, target=TARGET):
-    return message("ATTEMPT", slot, gen, p.version() if version is None else version, rule, *target, 0, 1)
+    return message("ATTEMPT", slot, gen, p.version() if version is None else version, rule, *target, 0)
 
 
 def close(p, slot=0, gen=1, reason=1, rule=PASS):

@@ -90,7 +90,7 @@ def test_worker_to_master(stage, gateway):
         return message("OPEN", 0, gen, p.version(), 0, 1, 1, 0, *CLIENT, *GATEWAY, *TARGET, 0, 0, 5)
 
     def attempt(p, gen=1, rule=VIA, target=UPSTREAM, upstream=1):
-        return message("ATTEMPT", 0, gen, p.version(), rule, *target, upstream, 1)
+        return message("ATTEMPT", 0, gen, p.version(), rule, *target, upstream)
     lies = [{"upstream": 0}, {"upstream": 2}, {"upstream": 9}, {"target": TARGET}, {"rule": DIRECT},
             {"target": addrport("127.0.0.2", 9)}]
     g, cast = start(gateway, stage, TEXT, {"worker": len(lies) + 1}, workers=len(lies) + 2, before=files)

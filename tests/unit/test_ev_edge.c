@@ -1,6 +1,7 @@
 /* Sockets that are added with EPOLLET: what is ready is remembered until it is drained, and told
  * for as long as it is waited for; what belongs to a descriptor's last owner is told to no one. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -243,6 +244,7 @@ test_the_last_owners_events(void **state)
 	number = one.ev.fd;
 	elsewhere = dup(number);
 	ev_close(loop, &one.ev, number);
+	turns(); /* it is closed now */
 	begin(&two, EPOLLIN);
 	if (two.ev.fd != number) {
 		int peer = two.peer, fd = two.ev.fd;
@@ -262,6 +264,42 @@ test_the_last_owners_events(void **state)
 	finish(&two);
 	close(elsewhere);
 	close(one.peer);
+}
+
+static bool
+is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) != -1;
+}
+
+/* Two of three of a turn, neighbours among them, and more than the loop can hold back: those are
+ * closed, no others. */
+static void
+test_closed_with_neighbours(void **state)
+{
+	struct ev none = { .fd = -1 };
+	int number[MANY], base;
+
+	(void)state;
+	begin(&one, EPOLLIN);
+	base = 500; /* with nothing above */
+	for (int i = 0; i < MANY; i++) {
+		number[i] = fcntl(one.peer, F_DUPFD_CLOEXEC, base);
+		assert_int_equal(number[i], base + i);
+	}
+	for (int i = MANY - 1; i >= 0; i--) /* backwards: they are put in order */
+		if (i % 3 != 1)
+			ev_close(loop, &none, number[i]);
+	assert_true(is_open(number[0])); /* until the turn is over */
+	turns();
+	for (int i = 0; i < MANY; i++)
+		assert_int_equal(is_open(number[i]), i % 3 == 1);
+	for (int i = 1; i < MANY; i += 3)
+		ev_close(loop, &none, number[i]);
+	turns();
+	for (int i = 0; i < MANY; i++)
+		assert_false(is_open(number[i]));
+	finish(&one);
 }
 
 static void
@@ -314,6 +352,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_room_to_write, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_closed_in_its_turn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_last_owners_events, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_closed_with_neighbours, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_moved_with_what_is_ready, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
 	};

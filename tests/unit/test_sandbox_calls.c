@@ -88,7 +88,8 @@ static const struct call calls[] = {
 	/* a level's number is not another's name */
 	{ "SO_KEEPALIVE of TCP", SYS_setsockopt, { NOT_FD, IPPROTO_UDP, SO_KEEPALIVE }, NOBODY },
 	{ "SO_ERROR", SYS_getsockopt, { NOT_FD, SOL_SOCKET, SO_ERROR }, W },
-	{ "SO_COOKIE", SYS_getsockopt, { NOT_FD, SOL_SOCKET, SO_COOKIE }, W },
+	{ "TCP_INFO", SYS_getsockopt, { NOT_FD, IPPROTO_TCP, TCP_INFO }, W },
+	{ "SO_COOKIE", SYS_getsockopt, { NOT_FD, SOL_SOCKET, SO_COOKIE }, NOBODY },
 	{ "SO_PEERPIDFD", SYS_getsockopt, { NOT_FD, SOL_SOCKET, 77 }, NOBODY },
 	{ "mmap", SYS_mmap, { 0, 0, PROT_READ, MAP_PRIVATE, -1, 0 }, EVERYBODY },
 	{ "mmap, exec", SYS_mmap, { 0, 0, PROT_EXEC, MAP_PRIVATE, -1, 0 }, NOBODY },
