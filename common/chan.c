@@ -269,9 +269,19 @@ packet_for(struct chan *c, size_t len, int fd)
 	return p;
 }
 
-int
-chan_send_tail(struct chan *c, enum msg_type t, const void *head, size_t head_len, const void *tail,
-    size_t tail_len, int fd)
+/* Has what is queued leave within ms. */
+static void
+leave_within(struct chan *c, uint64_t ms)
+{
+	if (deadline_armed(&c->turn) && (ms > 0 || !c->late))
+		return;
+	c->late = ms > 0;
+	deadline_arm(c->loop, &c->turn, ms);
+}
+
+static int
+send_within(struct chan *c, uint64_t ms, enum msg_type t, const void *head, size_t head_len,
+    const void *tail, size_t tail_len, int fd)
 {
 	struct msg_head h = { .type = (uint16_t)t, .len = (uint16_t)(head_len + tail_len) };
 	size_t len = sizeof(h) + padded(head_len + tail_len);
@@ -283,13 +293,12 @@ chan_send_tail(struct chan *c, enum msg_type t, const void *head, size_t head_le
 		errno = ENOTCONN;
 	} else if (c->queued + len > CHAN_QUEUE_HARD || (p = packet_for(c, len, fd)) == NULL) {
 		refuse(c, "does not read what it is sent", t);
-		deadline_arm(c->loop, &c->turn, 0);
+		leave_within(c, 0);
 		errno = ENOBUFS;
 	} else {
 		packet_put(p->data, &p->len, t, head, head_len, tail, tail_len);
 		c->queued += len;
-		if (!deadline_armed(&c->turn))
-			deadline_arm(c->loop, &c->turn, 0);
+		leave_within(c, ms);
 		if (c->queued > CHAN_QUEUE_SOFT && !c->throttled) {
 			c->throttled = true;
 			set_events(c);
@@ -300,6 +309,19 @@ chan_send_tail(struct chan *c, enum msg_type t, const void *head, size_t head_le
 		fd_drop(fd);
 	}
 	return -1;
+}
+
+int
+chan_send_tail(struct chan *c, enum msg_type t, const void *head, size_t head_len, const void *tail,
+    size_t tail_len, int fd)
+{
+	return send_within(c, 0, t, head, head_len, tail, tail_len, fd);
+}
+
+int
+chan_send_late(struct chan *c, enum msg_type t, const void *payload, size_t len)
+{
+	return send_within(c, CHAN_LATE_MS, t, payload, len, NULL, 0, -1);
 }
 
 uint64_t

@@ -2,9 +2,11 @@
  * A channel between two processes: a SOCK_SEQPACKET socket in the event loop, with a bounded queue.
  *
  * No send blocks. Messages of one turn travel together: chan_send appends to a packet that leaves
- * at the end of the turn, or when it is full. While more than CHAN_QUEUE_SOFT octets wait to be
- * taken by the peer, its own messages are not read (unless keep_reading), so a peer that never
- * reads stops itself; past CHAN_QUEUE_HARD chan_send fails and the owner gives the peer up.
+ * at the end of the turn, or when it is full; chan_send_late, to one that leaves with the next turn
+ * that has something to say, since each packet wakes the peer. While more than CHAN_QUEUE_SOFT
+ * octets wait to be taken by the peer, its own messages are not read (unless keep_reading), so a
+ * peer that never reads stops itself; past CHAN_QUEUE_HARD chan_send fails and the owner gives the
+ * peer up.
  */
 #ifndef COMMON_CHAN_H
 #define COMMON_CHAN_H
@@ -18,6 +20,7 @@
 #include "common/msg.h"
 
 #define CHAN_QUEUE_SOFT (256u * 1024)      /* octets: backpressure starts */
+#define CHAN_LATE_MS    3                  /* the longest that chan_send_late holds back */
 #define CHAN_QUEUE_HARD (4u * 1024 * 1024) /* octets: the peer is lost */
 
 enum chan_end {
@@ -57,6 +60,7 @@ struct chan {
 	struct chan_packet *spare; /* to be filled next */
 	size_t queued;             /* octets in out and open */
 	uint64_t packets_queued, packets_sent;
+	bool late; /* `turn` is for messages that nobody waits for */
 	bool throttled, broken, ended, paused;
 };
 
@@ -81,6 +85,9 @@ chan_send(struct chan *c, enum msg_type t, const void *payload, size_t len, int 
 {
 	return chan_send_tail(c, t, payload, len, NULL, 0, fd);
 }
+
+/* Likewise of a message that nobody waits for. Messages keep their order. */
+int chan_send_late(struct chan *c, enum msg_type t, const void *payload, size_t len);
 
 /* Tries to send what is queued now. After it, chan_mark() <= chan_sent() tells whether everything
  * queued before the mark has been taken by the kernel. */

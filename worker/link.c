@@ -424,7 +424,7 @@ link_connected(struct session *s)
 	m.sid = session_sid(s);
 	m.target = s->hs->target;
 	m.outgoing = s->hs->outgoing;
-	(void)chan_send(&s->w->master, MSG_CONNECTED, &m, sizeof(m), -1);
+	(void)chan_send_late(&s->w->master, MSG_CONNECTED, &m, sizeof(m));
 }
 
 void
@@ -441,7 +441,7 @@ link_close(struct session *s, enum reason why, int error, uint32_t version, uint
 	m.up = s->flow[UP].octets;
 	m.down = s->flow[DOWN].octets;
 	udp_account(s, &m);
-	(void)chan_send(&s->w->master, MSG_CLOSE, &m, sizeof(m), -1);
+	(void)chan_send_late(&s->w->master, MSG_CLOSE, &m, sizeof(m));
 }
 
 void

@@ -93,7 +93,7 @@ def test_through_a_real_rsyslog(gateway, serve, echo, fmt):
     with socks5.Client(g.at) as c:
         c.greet(2)
         c.login(b"\n<0>forged: event=auth-ok\x00\xff", b"wrong")
-    peers.wait_for(lambda: any(b"auth-failed" in l for l in syslog.lines()), 20, g.story)
+    peers.wait_for(lambda: all(any(e in l for l in syslog.lines()) for e in (b"auth-failed", b"session-close")), 20, g.story)
     got = [records.cee(l) if fmt == "json" else records.logfmt(l) for l in syslog.lines()]
     assert all(got)
     assert all(l.startswith(b"local3 ") and b" sallyport" in l for l in syslog.lines()), syslog.lines()

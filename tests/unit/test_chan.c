@@ -404,6 +404,67 @@ test_descriptors_under_way(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* The slots of the grants in the next packet, as digits; "" where none has come. */
+static const char *
+grants_of_packet(void)
+{
+	static char slots[16];
+	unsigned char p[MSG_PACKET_MAX];
+	ssize_t n = recv(worker, p, sizeof(p), MSG_DONTWAIT);
+	size_t each = sizeof(struct msg_head) + sizeof(struct msg_grant), count = 0;
+
+	assert_int_equal(each % MSG_ALIGN, 0);
+	for (size_t at = 0; n > 0 && at < (size_t)n; at += each) {
+		struct msg_grant g;
+
+		memcpy(&g, p + at + sizeof(struct msg_head), sizeof(g));
+		slots[count++] = (char)('0' + g.sid.slot);
+	}
+	slots[count] = '\0';
+	return slots;
+}
+
+static void
+grant(uint32_t slot, bool late)
+{
+	struct msg_grant g = { .sid = { .slot = slot, .gen = 1 } };
+
+	if (late)
+		assert_int_equal(chan_send_late(&master, MSG_GRANT, &g, sizeof(g)), 0);
+	else
+		assert_int_equal(chan_send(&master, MSG_GRANT, &g, sizeof(g), -1), 0);
+}
+
+static void
+test_late_messages_wait_for_others(void **state)
+{
+	(void)state;
+	grant(1, true);
+	run_for(0);
+	assert_string_equal(grants_of_packet(), "");
+	grant(2, true);
+	grant(3, false);
+	grant(4, true);
+	run_for(0);
+	assert_string_equal(grants_of_packet(), "1234");
+	grant(5, true); /* again after a packet has left */
+	run_for(0);
+	assert_string_equal(grants_of_packet(), "");
+	chan_flush(&master);
+	assert_string_equal(grants_of_packet(), "5");
+}
+
+static void
+test_late_messages_leave_by_themselves(void **state)
+{
+	(void)state;
+	grant(1, true);
+	run_for(CHAN_LATE_MS * 2 + 1);
+	assert_string_equal(grants_of_packet(), "1");
+	run_for(CHAN_LATE_MS * 2 + 1);
+	assert_string_equal(grants_of_packet(), ""); /* once */
+}
+
 int
 main(void)
 {
@@ -417,6 +478,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_callback_refuses, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_peer_that_never_reads, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_peer_that_reads_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_late_messages_wait_for_others, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_late_messages_leave_by_themselves, setup, teardown),
 		cmocka_unit_test(test_descriptors_under_way),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

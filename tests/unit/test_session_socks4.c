@@ -291,7 +291,7 @@ test_requests_refused(void **state)
 		const struct msg_open *o = check_open("mel", "");
 		assert_int_equal(o->command, COMMAND_NONE);
 		assert_int_equal(o->command_raw, cd);
-		W.nseen = 0;
+		world_forget();
 	}
 	expect_failure(in, request(in, BLOCKED_PORT, "", NULL), REASON_RULES);
 	expect_failure(in, request(in, BLOCKED_PORT, "", "example.com"), REASON_RULES);

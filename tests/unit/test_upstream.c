@@ -85,7 +85,7 @@ cuts(const char *reply, size_t len)
 			close(fd);
 			close(up);
 			world_until(W.w->sessions == 0);
-			W.nseen = 0;
+			world_forget();
 		}
 	}
 }
@@ -295,7 +295,7 @@ test_gssapi(void **state)
 		close(fd);
 		close(up);
 		world_until(W.w->sessions == 0);
-		W.nseen = 0;
+		world_forget();
 		n = 0;
 	}
 	assert_false(W.authd_ended);

@@ -210,12 +210,23 @@ world_run(unsigned ms)
 
 /* --- what the worker said --- */
 
-/* Lets what has been said come through the channels, which takes a few turns. */
+/* Lets what has been said come through the channels, which takes a few turns; what was to wait for
+ * more too. */
 static inline void
 world_settle(void)
 {
+	if (W.loop != NULL)
+		chan_flush(&W.w->master);
 	for (unsigned i = 0; i < 4 && W.loop != NULL; i++)
 		world_run(0);
+}
+
+/* What has been said so far counts no longer. */
+static inline void
+world_forget(void)
+{
+	world_settle();
+	W.nseen = 0;
 }
 
 static inline unsigned
