@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/child.h"
+#include "master/priority.h"
 
 #define CHILDREN_MAX   (CHILDREN_WORKERS_MAX + ROLE_COUNT)
 #define RESPAWN_MIN_MS 100 /* before a process that ended at once is tried again; doubles */
@@ -122,6 +123,7 @@ become(const char *path, const char *name, int sock, bool quiet, char **envp)
 		_exit(126);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	priority_restore();
 	execve(path, argv, envp);
 	_exit(errno == ENOENT ? 127 : 126);
 }

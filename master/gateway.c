@@ -21,6 +21,7 @@
 #include "master/marks.h"
 #include "master/notify.h"
 #include "master/own.h"
+#include "master/priority.h"
 
 #define STOP_MS         5000  /* for workers to close their sessions, before they are killed */
 #define LOG_CLOSE_MS    2000  /* for logs to take their last records */
@@ -213,6 +214,7 @@ static int
 start(struct gateway *g)
 {
 	size_up(g);
+	priority_yield();
 	if (open_basics(g) == -1 || handed_open_all(g->conf, g->handed, stderr) == -1 ||
 	    rundir_make(g->conf->run_directory, g->made) == -1 ||
 	    (g->log = log_open(g->loop, g->conf, stderr)) == NULL)
