@@ -372,8 +372,41 @@ rules_eval(const struct image *img, const struct query *q, uint32_t *rule)
 	return candidate == RULE_NONE ? RULES_BLOCK : RULES_MAYBE;
 }
 
+/* Does each source come to a pass rule that could match before it comes to a block rule that does?
+ * A block rule's own sources are taken for everyone, a pass rule's for no one. */
+static bool
+open_with(const struct image *img, enum method method)
+{
+	struct query q = { .known = KNOW_METHOD, .method = method };
+	struct facts f = facts_of(img, &q);
+	const struct image_rule *r = image_at(img, img->rules);
+
+	for (uint32_t i = 0; i < img->rules.n; i++) {
+		struct image_rule from_any = r[i];
+
+		from_any.from = RULE_ANY;
+		enum answer a = match_rule(&f, &from_any);
+		if (r[i].action == RULE_BLOCK && a == YES)
+			return false;
+		if (r[i].action == RULE_PASS && a != NO && r[i].from == RULE_ANY)
+			return true;
+	}
+	return false;
+}
+
+uint32_t
+rules_open_methods(const struct image *img)
+{
+	uint32_t methods = 0;
+
+	for (unsigned m = 0; m < METHOD_COUNT; m++)
+		if ((img->methods & METHOD_BIT(m)) != 0 && open_with(img, (enum method)m))
+			methods |= METHOD_BIT(m);
+	return methods;
+}
+
 enum method
-rules_method(const struct image *img, const struct addr *source, uint32_t offered)
+rules_method(const struct image *img, uint32_t open, const struct addr *source, uint32_t offered)
 {
 	struct query q = { .known = KNOW_SOURCE | KNOW_METHOD, .source = *source };
 
@@ -381,7 +414,7 @@ rules_method(const struct image *img, const struct addr *source, uint32_t offere
 		q.method = img->prefer[i];
 		if ((offered & img->methods & METHOD_BIT(q.method)) == 0)
 			continue;
-		if (rules_eval(img, &q, NULL) != RULES_BLOCK)
+		if ((open & METHOD_BIT(q.method)) != 0 || rules_eval(img, &q, NULL) != RULES_BLOCK)
 			return q.method;
 	}
 	return METHOD_COUNT;

@@ -66,9 +66,16 @@ enum rules_answer { RULES_BLOCK, RULES_PASS, RULES_MAYBE };
  */
 enum rules_answer rules_eval(const struct image *img, const struct query *q, uint32_t *rule);
 
+/* METHOD_BITs of the configured methods with which no source is refused for itself: with such a
+ * method some pass rule could still match, whoever asks. Found once for an image, it spares most of
+ * them the walks of each client. */
+uint32_t rules_open_methods(const struct image *img);
+
 /* The method for a source: among those offered (METHOD_BITs) and configured, the first in `auth
- * prefer` with which some pass rule could still match. METHOD_COUNT: none (X'FF'). */
-enum method rules_method(const struct image *img, const struct addr *source, uint32_t offered);
+ * prefer` with which some pass rule could still match. `open`: the image's open methods, or 0.
+ * METHOD_COUNT: none (X'FF'). */
+enum method rules_method(
+    const struct image *img, uint32_t open, const struct addr *source, uint32_t offered);
 
 /* Could any pass rule that a GSSAPI client from this source, as this user, may come to demand
  * confidentiality? A block rule that certainly matches ends what it may come to. */

@@ -5,8 +5,8 @@
 #ifndef MASTER_PRIORITY_H
 #define MASTER_PRIORITY_H
 
-/* From now on whoever runs is not interrupted for this process (sched(7), SCHED_BATCH), where it has
- * the usual policy: the operator may have chosen another. */
+/* From now on whoever runs is not interrupted for this process (sched(7), SCHED_BATCH), where it
+ * has the usual policy: the operator may have chosen another. */
 void priority_yield(void);
 /* In a forked child, before exec: the policy that priority_yield found. Async-signal-safe. */
 void priority_restore(void);

@@ -78,7 +78,7 @@ source_passes(struct worker *w, const struct addrport *client)
 {
 	struct query q = { .known = KNOW_SOURCE, .source = client->a };
 
-	return rules_eval(w->policy->img, &q, NULL) != RULES_BLOCK;
+	return w->policy->open_methods != 0 || rules_eval(w->policy->img, &q, NULL) != RULES_BLOCK;
 }
 
 /* It has TCP_NODELAY from its listener. */

@@ -32,7 +32,8 @@ choose(struct session *s, uint32_t methods)
 		[METHOD_PASSWORD] = SOCKS_METHOD_PASSWORD,
 		[METHOD_GSSAPI] = SOCKS_METHOD_GSSAPI,
 	};
-	enum method m = rules_method(s->w->policy->img, &s->hs->client.a, methods);
+	const struct policy *p = s->w->policy;
+	enum method m = rules_method(p->img, p->open_methods, &s->hs->client.a, methods);
 	uint8_t reply[2] = { SOCKS_VERSION, SOCKS_METHOD_REFUSED };
 
 	if (m >= METHOD_COUNT) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rules.h"
 #include "common/wire.h"
 #include "worker/accept.h"
 #include "worker/auth.h"
@@ -80,6 +81,7 @@ on_policy(struct worker *w, const struct msg *m)
 		free(p);
 		return false;
 	}
+	p->open_methods = rules_open_methods(p->img);
 	bool first = w->policy == NULL;
 	STAILQ_INSERT_TAIL(&w->policies, p, entry);
 	w->policy = p;

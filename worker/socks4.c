@@ -28,14 +28,14 @@ enum step
 socks4_step(struct session *s)
 {
 	const uint32_t none = METHOD_BIT(METHOD_NONE);
-	const struct image *img = s->w->policy->img;
+	const struct policy *p = s->w->policy;
 	struct handshake *hs = s->hs;
 	struct socks4_request r;
 
 	/* Looked at again with each piece: the policy in force decides, as it does for SOCKS5. */
-	if (!img->socks4)
+	if (!p->img->socks4)
 		return refuse(s, REASON_VERSION, SOCKS4_VERSION);
-	if (rules_method(img, &hs->client.a, none) != METHOD_NONE)
+	if (rules_method(p->img, p->open_methods, &hs->client.a, none) != METHOD_NONE)
 		return refuse(s, REASON_NO_METHOD, none);
 	ssize_t n = socks4_request(hs->in, hs->in_len, &r);
 	if (n == SOCKS_MORE)

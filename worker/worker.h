@@ -27,6 +27,7 @@ struct policy {
 	STAILQ_ENTRY(policy) entry;
 	const struct image *img;
 	uint32_t refs;
+	uint32_t open_methods; /* rules_open_methods */
 	struct upstream_rest rest[UPSTREAMS_MAX];
 };
 

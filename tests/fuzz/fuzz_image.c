@@ -34,7 +34,19 @@ evaluate(const struct image *img, const uint8_t *tail, size_t n)
 		if (q.known == KNOW_ALL && a == RULES_MAYBE)
 			abort();
 	}
-	rules_method(img, &q.source, UINT32_MAX);
+	uint32_t open = rules_open_methods(img);
+	for (unsigned m = 0; m < METHOD_COUNT; m++) {
+		q.method = (enum method)m;
+		q.known = KNOW_SOURCE | KNOW_METHOD;
+		if ((open & METHOD_BIT(m)) != 0 && rules_eval(img, &q, NULL) == RULES_BLOCK)
+			abort();
+	}
+	q.known = KNOW_SOURCE;
+	if (open != 0 && rules_eval(img, &q, NULL) == RULES_BLOCK)
+		abort();
+	if (rules_method(img, open, &q.source, UINT32_MAX) !=
+	    rules_method(img, 0, &q.source, UINT32_MAX))
+		abort();
 	rules_wants_confidentiality(img, &q.source, q.user, q.user_len, q.groups, q.groups_len);
 	image_has_mark(img, 7);
 	for (uint32_t i = 0; i <= img->upstreams.n && i < 8; i++)

@@ -181,9 +181,10 @@ test_weaker_method(void **state)
 		struct addr source = { .family = ADDR_V4, .b = { 10, 9, 9, 9 } };
 		for (size_t k = 0; k < 6; k++)
 			assert_string_equal(ask(p->img, queries[k], got), "block -");
-		assert_int_equal(
-		    rules_method(p->img, &source, METHOD_BIT(METHOD_NONE)), METHOD_COUNT);
-		assert_int_equal(rules_method(p->img, &source,
+		assert_int_equal(rules_method(p->img, rules_open_methods(p->img), &source,
+				     METHOD_BIT(METHOD_NONE)),
+		    METHOD_COUNT);
+		assert_int_equal(rules_method(p->img, rules_open_methods(p->img), &source,
 				     METHOD_BIT(METHOD_NONE) | METHOD_BIT(METHOD_PASSWORD)),
 		    METHOD_PASSWORD);
 		/* The same, authenticated, passes. */
@@ -246,8 +247,46 @@ test_method(void **state)
 		uint32_t offered = (t[i].none ? METHOD_BIT(METHOD_NONE) : 0) |
 				   (t[i].password ? METHOD_BIT(METHOD_PASSWORD) : 0);
 		assert_int_equal(addr_parse(t[i].source, &source), 0);
-		if (rules_method(p->img, &source, offered) != t[i].want)
+		uint32_t open = rules_open_methods(p->img);
+		if (rules_method(p->img, 0, &source, offered) != t[i].want ||
+		    rules_method(p->img, open, &source, offered) != t[i].want)
 			fail_msg("\n%s\n %s", t[i].policy, t[i].source);
+		policy_free(p);
+	}
+}
+
+/* What is found once for all sources: never more than what is true of each. */
+static void
+test_open_methods(void **state)
+{
+	static const uint32_t none = METHOD_BIT(METHOD_NONE),
+			      password = METHOD_BIT(METHOD_PASSWORD);
+	const struct {
+		const char *policy;
+		uint32_t want;
+	} t[] = {
+		{ "password\npass auth none", none | password },
+		{ "pass auth none", none }, /* what is not configured is not open */
+		{ "password\npass", password },
+		{ "password\npass connect port 443 auth password", password },
+		{ "password\npass from 0.0.0.0/0", 0 }, /* IPv6 is not in it */
+		{ "password\npass from 10.0.0.0/8\npass auth none", none | password },
+		/* A block rule of some sources, met by nothing but the source. */
+		{ "password\nblock from 10.9.9.9\npass auth none", 0 },
+		{ "password\nblock from 10.9.9.9 auth password\npass auth none", none },
+		{ "password\nblock\npass auth none", 0 },
+		/* Met by more than that, or behind the pass rule. */
+		{ "password\nblock connect from 10.9.9.9\npass auth none", none | password },
+		{ "password\nblock from 10.9.9.9 to 192.0.2.1\npass auth none", none | password },
+		{ "password\npass port 443 auth none\nblock from 10.9.9.9", none | password },
+		{ "", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct policy *p = policy_new(t[i].policy);
+		if (rules_open_methods(p->img) != t[i].want)
+			fail_msg("\n%s\n got %x", t[i].policy, rules_open_methods(p->img));
 		policy_free(p);
 	}
 }
@@ -441,6 +480,7 @@ main(void)
 		cmocka_unit_test(test_auth),
 		cmocka_unit_test(test_weaker_method),
 		cmocka_unit_test(test_method),
+		cmocka_unit_test(test_open_methods),
 		cmocka_unit_test(test_source),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_first_pass),

@@ -349,7 +349,8 @@ test_out_of_descriptors(void **state)
 	none = was;
 	none.rlim_cur = 3;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	world_run(10);
+	for (unsigned i = 0; i < WORLD_WAIT_MS && !deadline_armed(pause); i++)
+		world_run(1);
 	bool paused = deadline_armed(pause) && !W.w->accepting;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
 	assert_true(paused);
