@@ -61,6 +61,7 @@ KINDS = {
     "udp": [udp(size, n, 1.05 if size == 512 else None) for size in (64, 512, 1200) for n in (1, 16)],
     **PASSWORDS,
 }
+SERVERS = {s.name: s for s in (servers.Floor, gateway.Gateway, servers.Microsocks, servers.Dante, servers.Straight)}
 
 
 def load(work, server, units):
@@ -88,11 +89,9 @@ class Runner:
 
     def servers(self, kind):
         what = kind.partition("-")[0]
-        made = {"floor": servers.Floor, "dante": servers.Dante, "none": servers.Straight,
-                "sallyport": lambda: gateway.Gateway(table=SMALL if kind == "idle" else gateway.PREFIXES,
-                                                     light=kind == "password-light"),
-                "microsocks": lambda: servers.Microsocks(password=what == "password")}
-        return [s for s in (made[name]() for name in self.names) if what not in s.lacks]
+        how = {"sallyport": dict(table=SMALL if kind == "idle" else gateway.PREFIXES, light=kind == "password-light"),
+               "microsocks": dict(password=what == "password")}
+        return [SERVERS[name](**how.get(name, {})) for name in self.names if what not in SERVERS[name].lacks]
 
     def attempt(self, work, what, server=None):
         """what(), whose failure costs its own figure alone."""
