@@ -11,6 +11,7 @@
 #   make lint         clang's static analyzer over the sources
 #   make format       put the sources into shape (make check says where they are not)
 #   make install      make uninstall
+#   make help         show this
 #
 #   B=build           build folder
 #   SANITIZE=1        ASan and UBSan (build folder build-san)
@@ -351,13 +352,17 @@ uninstall:
 	@users=$$(grep -o '^sallyport-[a-z]*' "$(DESTDIR)/etc/passwd" 2>/dev/null | xargs); \
 	  [ -z "$$users" ] || echo "kept: the system users $$users (userdel removes one)"
 
+# What this file begins with.
+help:
+	@sed '/^#/!Q; s/^# \{0,1\}//' $(firstword $(MAKEFILE_LIST))
+
 clean:
 	rm -rf build build-san build-fuzz
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 .PHONY: all unit bench benchbuild check-bench need-bench testbuild npm check fuzzers fuzzbuild fuzz lint format need-build need-run need-check \
-    check-port run install uninstall clean FORCE
+    check-port run help install uninstall clean FORCE
 # No rules of make's own: one would make master/conf.c from master/conf.y.
 MAKEFLAGS += -r
 .SUFFIXES:
