@@ -17,6 +17,7 @@ class Asked:
     pairs: int
     seconds: float
     mib: int
+    part: bool  # not all works, or not all servers
     save: bool
 
 
@@ -72,4 +73,5 @@ def asked():
     pairs, seconds, mib = number("PAIRS", 5, int, 1000), number("STRETCH", 0.8, float, 60), number("MIB", 128, int, 1024)
     if os.geteuid() != 0:
         refuse("the gateway's sandbox needs root, expected to be called by root (sudo make bench)")
-    return Asked(of_works, names, pairs, seconds, mib, save=os.environ.get("SAVE") == "1")
+    return Asked(of_works, names, pairs, seconds, mib, part=len(of_works) < len(WORKS) or len(names) < len(works.SERVERS),
+                 save=os.environ.get("SAVE") == "1")

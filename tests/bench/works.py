@@ -13,6 +13,8 @@ import servers
 from measure import Failed
 from servers import B
 
+WAYS = {"down": "target to client", "up": "client to target"}
+ABREAST = 64  # at a time
 SESSIONS = 5000  # the most that are open at a time
 FEW = 10
 STARTS = 5
@@ -41,7 +43,7 @@ def pingpong(sessions, aim=None):
 
 
 def bulk(way, streams, aim=None):
-    return Work(f"bulk-{way}-{streams}", f"bulk {way}, {counted(streams, 'stream')}", ("bulk", way, streams, "N"), aim=aim,
+    return Work(f"bulk-{way}-{streams}", f"bulk, {WAYS[way]}, {counted(streams, 'stream')}", ("bulk", way, streams, "N"), aim=aim,
                 unit="us/MiB", first=64)
 
 
@@ -51,11 +53,11 @@ def udp(size, associations, aim=None):
 
 
 PASSWORDS = {
-    "password": [Work("password", "password", ("greet", "N", 64), first=32, settle=True)],
-    "password-light": [Work("password-light", "password, hashed with few rounds", ("greet", "N", 64), first=500, settle=True)],
+    "password": [Work("password", "password", ("greet", "N", ABREAST), first=32, settle=True)],
+    "password-light": [Work("password-light", "password, hashed with few rounds", ("greet", "N", ABREAST), first=500, settle=True)],
 }
 KINDS = {
-    "connect": [Work("connect", "connection", ("connect", "N", 64), first=1000, aim=1.35, settle=True)],
+    "connect": [Work("connect", "connection", ("connect", "N", ABREAST), first=1000, aim=1.35, settle=True)],
     "pingpong": [pingpong(1), pingpong(64, 1.08), pingpong(SESSIONS)],
     "bulk": [bulk(way, streams, 1.03 if streams == 8 else None) for way in ("down", "up") for streams in (1, 8, 64)],
     "udp": [udp(size, n, 1.05 if size == 512 else None) for size in (64, 512, 1200) for n in (1, 16)],
