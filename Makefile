@@ -261,7 +261,7 @@ need-run:
 	$(call need,$(PKGS_BUILD) $(PKGS_RUN))
 need-check:
 	$(call need,$(PKGS_BUILD) $(PKGS_RUN) $(PKGS_CHECK) $(PKGS_NODE))
-need-bench:
+need-bench: check-bench
 	$(call need,$(PKGS_BUILD) $(PKGS_BENCH))
 
 # --- a gateway to try, in the foreground until Ctrl-C ---
