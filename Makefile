@@ -6,10 +6,12 @@
 #   make check        install what the tests need, build, run every test
 #   make fuzz         a minute of libFuzzer for every parser of foreign octets
 #   make bench        measure the gateway against the least relay there can be, Debian's SOCKS servers and MIT's GSSAPI
-#                     (as root, ten minutes; WORK="connect udp" SERVERS="floor sallyport" PAIRS=3: only that, see tests/bench/run)
+#                     (as root, about ten minutes; WORK="connect udp" SERVERS="floor sallyport" PAIRS=3: only that,
+#                     see tests/bench/run)
 #   make lint         clang's static analyzer over the sources
 #   make format       put the sources into shape (make check says where they are not)
 #   make install      make uninstall
+#   make help         show this
 #
 #   B=build           build folder
 #   SANITIZE=1        ASan and UBSan (build folder build-san)
@@ -179,9 +181,15 @@ endif
 
 # --- how fast it is, against others on the same machine: not part of `make check` ---
 benchbuild: all $(BENCHERS)
-bench: need-bench
+# What is asked for is looked at before more is installed, or anything built.
+# No shell stays between make and it: make's signals are for it.
+BENCH := exec env B=$(B) tests/bench/run
+check-bench:
+	$(call need,python3)
+	@$(BENCH) check
+bench: check-bench need-bench
 	@$(MAKE) -j$(JOBS) benchbuild
-	@B=$(B) tests/bench/run
+	@$(BENCH)
 
 # --- fuzzing: clang's libFuzzer with ASan and UBSan, in a build folder of its own. `make check` only
 # runs the committed corpora; `make fuzz` looks for more, two targets at a time. ---
@@ -253,7 +261,7 @@ need-run:
 	$(call need,$(PKGS_BUILD) $(PKGS_RUN))
 need-check:
 	$(call need,$(PKGS_BUILD) $(PKGS_RUN) $(PKGS_CHECK) $(PKGS_NODE))
-need-bench:
+need-bench: check-bench
 	$(call need,$(PKGS_BUILD) $(PKGS_BENCH))
 
 # --- a gateway to try, in the foreground until Ctrl-C ---
@@ -344,13 +352,17 @@ uninstall:
 	@users=$$(grep -o '^sallyport-[a-z]*' "$(DESTDIR)/etc/passwd" 2>/dev/null | xargs); \
 	  [ -z "$$users" ] || echo "kept: the system users $$users (userdel removes one)"
 
+# What this file begins with.
+help:
+	@sed '/^#/!Q; s/^# \{0,1\}//' $(firstword $(MAKEFILE_LIST))
+
 clean:
 	rm -rf build build-san build-fuzz
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all unit bench benchbuild need-bench testbuild npm check fuzzers fuzzbuild fuzz lint format need-build need-run need-check \
-    check-port run install uninstall clean FORCE
+.PHONY: all unit bench benchbuild check-bench need-bench testbuild npm check fuzzers fuzzbuild fuzz lint format need-build need-run need-check \
+    check-port run help install uninstall clean FORCE
 # No rules of make's own: one would make master/conf.c from master/conf.y.
 MAKEFLAGS += -r
 .SUFFIXES:

@@ -19,6 +19,17 @@ static struct conn *conns;
 static unsigned conns_n;
 static uint64_t begun;
 
+/* True when a whole message is there. */
+static bool
+message_take(struct conn *c, uint64_t *unit)
+{
+	if (!conn_take(c, MESSAGE))
+		return false;
+	if (!message_read(c->in, MESSAGE, unit))
+		conn_fail(c, "the message is not as it was sent");
+	return true;
+}
+
 /* --- targets --- */
 
 /* True when a whole message went back. */
@@ -27,10 +38,8 @@ echoed(struct conn *c)
 {
 	uint64_t unit;
 
-	if (!conn_take(c, MESSAGE))
+	if (!message_take(c, &unit))
 		return false;
-	if (!message_read(c->in, MESSAGE, &unit))
-		conn_fail(c, "the message is not as it was sent");
 	conn_send(c, c->in, MESSAGE);
 	return true;
 }
@@ -97,9 +106,9 @@ answered(struct conn *c)
 {
 	uint64_t unit;
 
-	if (!conn_take(c, MESSAGE))
+	if (!message_take(c, &unit))
 		return false;
-	if (!message_read(c->in, MESSAGE, &unit) || unit != c->unit)
+	if (unit != c->unit)
 		conn_fail(c, "the message is not the one of unit %llu that was sent",
 		    (unsigned long long)c->unit);
 	return true;

@@ -1,19 +1,33 @@
 """What came of a run: tables in Markdown, and all figures in JSON."""
+import contextlib
 import dataclasses
-import datetime
 import json
 import os
 
+import gssapi
 import plot
 import works
+from machine import machine, versions
 
+TOP = os.environ["SALLYPORT_TOP"]
 AIM_IDLE = 0.8  # KiB
 AIM_MANY = 1.15  # a round trip on 5,000 sessions against one on 64
+LEVELS = {1: "integrity", 2: "confidentiality"}  # RFC 1961, section 4.3
 NOTE = f"""sallyport as it is shipped: every layer of the sandbox, audit to rsyslogd, {works.gateway.PREFIXES:,} prefixes and \
-{works.gateway.RULES} rules before the one that passes; the others with one rule at most and no log. User memory is anonymous \
-and shared pages of all processes, the difference between {works.FEW} and {works.SESSIONS:,} idle sessions \
-(with {works.SMALL} prefixes); what the kernel has for sockets is not in it."""
-CPU = "CPU of all the server's processes for a unit of work, as multiples of the floor (medians of the pairs' ratios)"
+{works.gateway.RULES} rules before the one that passes; the others with one rule at most and no log. What rsyslogd takes is not \
+counted. User memory is anonymous and shared pages of all processes, the difference between {works.FEW} and {works.SESSIONS:,} \
+idle sessions (with {works.SMALL} prefixes); what the kernel has for sockets is not in it.
+
+Aim: the most this project allows itself; what is above it is missed. That is no error, the status stays 0. An empty cell: no \
+aim, or nothing to measure (microsocks has no UDP, dante only the passwords of the machine's own users), or a failure, which is \
+named at the end."""
+RATIOS = """CPU of all the server's processes for a unit of work. floor: CPU time; the others: multiples of it. A ratio is the median \
+of the pairs' ratios, not the ratio of the CPU columns."""
+GSSAPI = f"""GSSAPI, CPU s/GB of the whole relay, against the same relay on MIT's gss_wrap and gss_unwrap. A ratio is the median of \
+the pairs' ratios, not the ratio of the columns; of the encryption types behind {gssapi.ENCTYPES[gssapi.MAIN]} it is that of one pair:"""
+RATES = f"""Rates (units a second, of bulk MiB a second), latencies and CPU of a unit. A latency is that of one unit of many under \
+way, so it includes waiting: {works.ABREAST} at a time of connections, passwords and round trips (on one session 1), 16 \
+datagrams an association. none: no proxy, the load goes straight to its targets."""
 
 
 @dataclasses.dataclass
@@ -26,15 +40,6 @@ class Aim:
     @property
     def missed(self):
         return self.value > self.most
-
-    def __str__(self):
-        return f"MISSED: at most {self.most:g}" if self.missed else f"at most {self.most:g}"
-
-
-def machine():
-    with open("/proc/cpuinfo") as f:
-        model = [l.partition(":")[2].strip() for l in f if l.startswith("model name")][0]
-    return f"{datetime.date.today()}, {model}, {os.cpu_count()} CPUs, Linux {os.uname().release}"
 
 
 def table(heads, rows):
@@ -61,11 +66,12 @@ class Report:
         """The figures of a work's rounds."""
         return self.run.stretches.get(work, {}).get(name, [])
 
-    def aim(self, what, value, most):
+    def aim(self, what, value, most, shown):
+        """The cells of a figure and of its aim."""
         if value is None or most is None:
-            return None
+            return [shown, None]
         self.aims.append(Aim(what, value, most))
-        return self.aims[-1]
+        return [f"**{shown}** (missed)" if self.aims[-1].missed else shown, f"{most:g}"]
 
     def ratio(self, work, name):
         return works.ratio(self.of(work, name), self.of(work, "floor"))
@@ -75,7 +81,13 @@ class Report:
         return {w.label: {n: r for n in ("sallyport", *self.peers) if (r := self.ratio(w.name, n))} 
                 for w in self.measured if w.name not in works.PASSWORDS}
 
+    def rounds(self):
+        fewer = [f"of {n} {min(most, self.run.pairs)}" for n, most in works.FEWER.items() if n in self.run.names]
+        return f"Rounds: {', '.join([str(self.run.pairs), *fewer])}. Few say little: with one, a ratio is often 20 % off."
+
     def summary(self):
+        if "floor" not in self.run.names:
+            return ["no ratios: SERVERS is without floor"] if any(w.name not in works.PASSWORDS for w in self.measured) else []
         ratios, rows = self.ratios(), []
         for w in self.measured:
             if w.label not in ratios:
@@ -83,9 +95,9 @@ class Report:
             of = ratios[w.label]
             floor = works.median(self.of(w.name, "floor"), lambda s: s.cost)
             own = of.get("sallyport")
-            rows.append([w.label, figure(floor) and f"{figure(floor)} {w.unit}", own and f"{own:.3f}",
-                         self.aim(w.label, own, w.aim), *(figure(of.get(n)) for n in self.peers)])
-        return [f"{CPU}:", table(["", "floor", "sallyport", "aim", *self.peers], rows)] if rows else []
+            rows.append([w.label, figure(floor) and f"{figure(floor)} {w.unit}",
+                         *self.aim(w.label, own, w.aim, own and f"{own:.3f}"), *(figure(of.get(n)) for n in self.peers)])
+        return [RATIOS, self.rounds(), table(["", "floor", "sallyport", "aim", *self.peers], rows)] if rows else []
 
     def others(self):
         rows = []
@@ -94,7 +106,7 @@ class Report:
             """value(server): its figure."""
             of = {n: value(n) for n in ("floor", "sallyport", *self.peers)}
             if any(v is not None for v in of.values()):
-                rows.append([f"{what}, {unit}", figure(of["floor"]), figure(of["sallyport"]), self.aim(what, of["sallyport"], most),
+                rows.append([f"{what}, {unit}", figure(of["floor"]), *self.aim(what, of["sallyport"], most, figure(of["sallyport"])),
                              *(figure(of[n]) for n in self.peers)])
 
         def at_median(work, of=float):
@@ -107,7 +119,7 @@ class Report:
         row("idle session, user memory", "KiB", at_median("idle", lambda octets: octets / 1024), AIM_IDLE)
         row(f"start ({works.gateway.PREFIXES:,} prefixes)", "ms of CPU", at_median("start", lambda s: s[1] * 1e3))
         row("start until it answers", "ms", at_median("start", lambda s: s[0] * 1e3))
-        return [table(["", "floor", "sallyport", "aim", *self.peers], rows)] if rows else []
+        return ["Each row in its own unit:", table(["", "floor", "sallyport", "aim", *self.peers], rows)] if rows else []
 
     def shares(self):
         """Which process of the gateway takes what of a connection, and rsyslogd, which is none of them, beside it."""
@@ -135,20 +147,22 @@ class Report:
                     said = [works.median(got, lambda s: s.said[k]) if k in got[0].said else None for k in ("rate", "p50_us", "p99_us")]
                     cost = None if n == "none" else works.median(got, lambda s: s.cost)
                     rows.append([w.label, n, *map(figure, said), cost and f"{figure(cost)} {w.unit}"])
-        return ["Rates (units or MiB a second) and latencies:",
-                table(["", "", "rate", "p50, us", "p99, us", "CPU"], rows)] if rows else []
+        return [RATES, table(["", "", "rate", "p50, us", "p99, us", "CPU"], rows)] if rows else []
 
     def gssapi(self):
         parts = self.run.gssapi
         if "bulk" in parts:
-            rows = [[r["enctype"], r["level"], r["way"], f"{r['gateway']:.2f}", f"{r['mit']:.2f}", f"{r['ratio']:.3f}",
-                     self.aim(f"GSSAPI level {r['level']} {r['way']}", r["ratio"], r["aim"]), f"{r['octets']:.0f}"] for r in parts["bulk"]]
-            yield "GSSAPI, CPU s/GB of the whole relay, against the same relay on MIT's gss_wrap and gss_unwrap:"
-            yield table(["encryption type", "level", "way", "sallyport", "MIT's relay", "ratio", "aim", "octets a token"], rows)
+            rows = []
+            for r in parts["bulk"]:
+                what = f"{LEVELS[r['level']]}, {works.WAYS[r['way']]}"
+                rows.append([what, r["enctype"], f"{r['gateway']:.2f}", f"{r['mit']:.2f}",
+                             *self.aim(f"GSSAPI {what}", r["ratio"], r["aim"], f"{r['ratio']:.3f}"), f"{r['octets']:.0f}"])
+            yield GSSAPI
+            yield table(["", "encryption type", "sallyport", "MIT's relay", "ratio", "aim", "octets a token"], rows)
         if "handshakes" in parts:
-            keys = ["worker", "authd", "sallyportd", "sum", "alone", "greet", "beyond"]
-            rows = [[r["clients"], *(f"{r[k]:.0f}" for k in keys), self.aim("GSSAPI negotiation", r["beyond"], r["aim"])]
-                    for r in parts["handshakes"]]
+            keys = ["worker", "authd", "sallyportd", "sum", "alone", "greet"]
+            rows = [[r["clients"], *(f"{r[k]:.0f}" for k in keys),
+                     *self.aim("GSSAPI negotiation", r["beyond"], r["aim"], f"{r['beyond']:.0f}")] for r in parts["handshakes"]]
             yield "GSSAPI negotiation, us of CPU:"
             yield table(["clients at a time", "worker", "authd", "master", "sum", "gss_accept_sec_context alone",
                          "of the sum, to connect and greet", "beyond gss_accept_sec_context", "aim"], rows)
@@ -156,17 +170,22 @@ class Report:
             keys = ["wrap2", "unwrap2", "wrap1", "unwrap1", "hash", "encipher", "decipher"]
             rows = [[r["enctype"], *(f"{r[k]:.2f}" for k in keys)] for r in parts["parts"]]
             yield "What GSSAPI's parts take alone, CPU s/GB:"
-            yield table(["encryption type", "gss_wrap, level 2", "gss_unwrap", "gss_wrap, level 1", "gss_unwrap", "libcrypto's hash",
-                         "its cipher, to encipher", "to decipher"], rows)
+            yield table(["encryption type", *(f"{call}, {LEVELS[level]}" for level in (2, 1) for call in ("gss_wrap", "gss_unwrap")),
+                         "libcrypto's hash", "libcrypto's cipher, to encipher", "libcrypto's cipher, to decipher"], rows)
 
     def end(self):
-        for server, work, why in dict.fromkeys(self.run.failures):
+        failed = list(dict.fromkeys(self.run.failures))
+        for server, work, why in failed:
             yield f"FAILED: {server}, {work}: {why}"
         missed = [f"{a.what} ({figure(a.value, 4)}, at most {a.most:g})" for a in self.aims if a.missed]
-        yield f"{self.seconds:.0f} s; aims missed: {'; '.join(missed) or 'none'}"
+        met = f"{len(self.aims) - len(missed)} of {len(self.aims)} met" if self.aims else "none judged"
+        if missed:
+            yield f"Missed: {'; '.join(missed)}"
+        yield f"{self.seconds:.0f} s; aims: {met}; failed measurements: {len(failed)}"
 
     def text(self):
-        return "\n\n".join([machine(), NOTE, *self.summary(), *self.others(), *self.shares(), *self.gssapi(), *self.details(), *self.end()]) + "\n"
+        measured = [*self.summary(), *self.others(), *self.shares(), *self.gssapi(), *self.details()]
+        return "\n\n".join([machine(), versions(TOP), NOTE, *measured, *self.end()]) + "\n"
 
     def figures(self):
         def plain(f):
@@ -174,18 +193,23 @@ class Report:
                 return f
             shares = {k: {n: ns / 1e3 / f.units for n, ns in getattr(f, k).items()} for k in ("cpu", "beside")}
             return {"units": f.units, **f.said, "cpu_us_a_unit": f.cost, **shares}
-        return {"machine": machine(), "gssapi": self.run.gssapi, "failures": self.run.failures,
+        return {"machine": machine(), "versions": versions(TOP), "gssapi": self.run.gssapi, "failures": self.run.failures,
                 "aims": [dataclasses.asdict(a) | {"missed": a.missed} for a in self.aims],
                 "works": {w: {n: [plain(f) for f in got] for n, got in of.items()} for w, of in self.run.stretches.items()}}
 
 
-def write(run, where, seconds, save=None):
-    """Prints the tables, and leaves them in `where` with figures and plot; `save`: a path for the plot to be kept."""
+def write(run, where, seconds, suffix="", save=None):
+    """Prints the tables, and leaves them in `where` with figures and plot, `suffix` being in the files' names; `save`: a path
+    for the plot to be kept."""
     r = Report(run, seconds)
     text = r.text()
-    print(text, end="", flush=True)
-    with open(f"{where}/report.md", "w") as f:
+    print(text, flush=True)
+    files = {kind: f"{where}/{name}{suffix}.{kind}" for name, kind in (("report", "md"), ("figures", "json"), ("peers", "svg"))}
+    with open(files["md"], "w") as f:
         f.write(text)
-    with open(f"{where}/figures.json", "w") as f:
+    with open(files["json"], "w") as f:
         json.dump(r.figures(), f, indent=1)
-    plot.write(r.ratios(), machine(), [f"{where}/peers.svg", *([save] if save else [])])
+    if not plot.write(r.ratios(), machine(), [files["svg"], *([save] if save else [])]):
+        with contextlib.suppress(FileNotFoundError):  # an older one's
+            os.unlink(files.pop("svg"))
+    print(f"In {where}: {', '.join(map(os.path.basename, files.values()))}", flush=True)

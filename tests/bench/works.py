@@ -13,6 +13,8 @@ import servers
 from measure import Failed
 from servers import B
 
+WAYS = {"down": "target to client", "up": "client to target"}
+ABREAST = 64  # at a time
 SESSIONS = 5000  # the most that are open at a time
 FEW = 10
 STARTS = 5
@@ -41,7 +43,7 @@ def pingpong(sessions, aim=None):
 
 
 def bulk(way, streams, aim=None):
-    return Work(f"bulk-{way}-{streams}", f"bulk {way}, {counted(streams, 'stream')}", ("bulk", way, streams, "N"), aim=aim,
+    return Work(f"bulk-{way}-{streams}", f"bulk, {WAYS[way]}, {counted(streams, 'stream')}", ("bulk", way, streams, "N"), aim=aim,
                 unit="us/MiB", first=64)
 
 
@@ -51,16 +53,17 @@ def udp(size, associations, aim=None):
 
 
 PASSWORDS = {
-    "password": [Work("password", "password", ("greet", "N", 64), first=32, settle=True)],
-    "password-light": [Work("password-light", "password, hashed with few rounds", ("greet", "N", 64), first=500, settle=True)],
+    "password": [Work("password", "password", ("greet", "N", ABREAST), first=32, settle=True)],
+    "password-light": [Work("password-light", "password, hashed with few rounds", ("greet", "N", ABREAST), first=500, settle=True)],
 }
 KINDS = {
-    "connect": [Work("connect", "connection", ("connect", "N", 64), first=1000, aim=1.35, settle=True)],
+    "connect": [Work("connect", "connection", ("connect", "N", ABREAST), first=1000, aim=1.35, settle=True)],
     "pingpong": [pingpong(1), pingpong(64, 1.08), pingpong(SESSIONS)],
     "bulk": [bulk(way, streams, 1.03 if streams == 8 else None) for way in ("down", "up") for streams in (1, 8, 64)],
     "udp": [udp(size, n, 1.05 if size == 512 else None) for size in (64, 512, 1200) for n in (1, 16)],
     **PASSWORDS,
 }
+SERVERS = {s.name: s for s in (servers.Floor, gateway.Gateway, servers.Microsocks, servers.Dante, servers.Straight)}
 
 
 def load(work, server, units):
@@ -88,11 +91,9 @@ class Runner:
 
     def servers(self, kind):
         what = kind.partition("-")[0]
-        made = {"floor": servers.Floor, "dante": servers.Dante, "none": servers.Straight,
-                "sallyport": lambda: gateway.Gateway(table=SMALL if kind == "idle" else gateway.PREFIXES,
-                                                     light=kind == "password-light"),
-                "microsocks": lambda: servers.Microsocks(password=what == "password")}
-        return [s for s in (made[name]() for name in self.names) if what not in s.lacks]
+        how = {"sallyport": dict(table=SMALL if kind == "idle" else gateway.PREFIXES, light=kind == "password-light"),
+               "microsocks": dict(password=what == "password")}
+        return [SERVERS[name](**how.get(name, {})) for name in self.names if what not in SERVERS[name].lacks]
 
     def attempt(self, work, what, server=None):
         """what(), whose failure costs its own figure alone."""

@@ -38,6 +38,11 @@ def dest():
     shutil.rmtree(tmp, ignore_errors=True)
 
 
+def test_help():
+    said = make("help")
+    assert "Sallyport. `make run`" in said and "  make bench " in said and "  PREFIX, DESTDIR " in said and "#" not in said
+
+
 def test_install_and_uninstall(dest):
     make("install", f"DESTDIR={dest}")
     have = files(dest)

@@ -8,9 +8,8 @@
 
 #include <cmocka.h>
 
-#include "common/ev.h"
+#include "tests/unit/ev_world.h"
 
-static struct loop *loop;
 static char trail[64];
 
 static void
@@ -41,37 +40,11 @@ on_named(struct deadline *d)
 	}
 }
 
-static void
-on_last(struct deadline *d)
-{
-	(void)d;
-	loop_stop(loop);
-}
-
 static int
-setup(void **state)
+setup_trail(void **state)
 {
-	(void)state;
 	trail[0] = '\0';
-	loop = loop_new();
-	return loop == NULL;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	loop_free(loop);
-	return 0;
-}
-
-static void
-run_for(uint64_t ms)
-{
-	struct deadline last = { .cb = on_last };
-
-	deadline_arm(loop, &last, ms);
-	assert_int_equal(loop_run(loop), 0);
+	return setup(state);
 }
 
 static void
@@ -163,10 +136,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_deadline_order, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_deadline_disarm_and_rearm, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_zero_deadline_yields, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_ev_del_in_turn, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_deadline_order, setup_trail, teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_deadline_disarm_and_rearm, setup_trail, teardown),
+		cmocka_unit_test_setup_teardown(test_zero_deadline_yields, setup_trail, teardown),
+		cmocka_unit_test_setup_teardown(test_ev_del_in_turn, setup_trail, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

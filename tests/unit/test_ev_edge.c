@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "common/ev.h"
+#include "tests/unit/ev_world.h"
 
 #define TURNS_MS 20 /* many turns of a loop with nothing to do */
 #define MANY     300
@@ -29,7 +29,6 @@ static struct end {
 	size_t octets;
 	bool ended;
 } one, two;
-static struct loop *loop;
 
 static void
 on_end(struct ev *e, uint32_t events)
@@ -59,19 +58,9 @@ on_end(struct ev *e, uint32_t events)
 }
 
 static void
-on_over(struct deadline *d)
-{
-	(void)d;
-	loop_stop(loop);
-}
-
-static void
 turns(void)
 {
-	struct deadline over = { .cb = on_over };
-
-	deadline_arm(loop, &over, TURNS_MS);
-	assert_int_equal(loop_run(loop), 0);
+	run_for(TURNS_MS);
 }
 
 static void
@@ -99,22 +88,6 @@ static void
 say(const struct end *x, const char *what)
 {
 	assert_int_equal(write(x->peer, what, strlen(what)), strlen(what));
-}
-
-static int
-setup(void **state)
-{
-	(void)state;
-	loop = loop_new();
-	return loop == NULL;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	loop_free(loop);
-	return 0;
 }
 
 static void

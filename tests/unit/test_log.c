@@ -15,38 +15,23 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 /* after those that it needs */
 #include <cmocka.h>
 
-#include "master/log.h"
-#include "tests/unit/turns.h"
+#include "tests/unit/log_world.h"
 
-static char dir[64], sock_path[80], file_path[80], old_path[80];
-static struct loop *loop;
-static struct conf conf;
-static struct conf_log conf_syslog, conf_file, conf_stderr;
+static char old_path[80];
+static struct conf_log conf_stderr;
 
 static int
 setup(void **state)
 {
 	(void)state;
-	snprintf(dir, sizeof(dir), "/tmp/sallyport-log.XXXXXX");
-	if (mkdtemp(dir) == NULL || (loop = loop_new()) == NULL)
+	if (make_log() == -1)
 		return -1;
-	snprintf(sock_path, sizeof(sock_path), "%s/socket", dir);
-	snprintf(file_path, sizeof(file_path), "%s/log", dir);
 	snprintf(old_path, sizeof(old_path), "%s/log.1", dir);
-	memset(&conf, 0, sizeof(conf));
-	STAILQ_INIT(&conf.logs);
-	conf_syslog = (struct conf_log){ .kind = LOGTO_SYSLOG,
-		.facility = LOG_DAEMON,
-		.path = sock_path,
-		.where = { "test.conf", 1 } };
-	conf_file =
-	    (struct conf_log){ .kind = LOGTO_FILE, .path = file_path, .where = { "test.conf", 2 } };
 	conf_stderr = (struct conf_log){ .kind = LOGTO_STDERR, .where = { "test.conf", 3 } };
 	return 0;
 }
@@ -55,32 +40,11 @@ static int
 teardown(void **state)
 {
 	(void)state;
-	loop_free(loop);
-	unlink(sock_path);
-	unlink(file_path);
 	unlink(old_path);
-	return rmdir(dir);
+	return remove_log();
 }
 
-static void
-use(struct conf_log *c)
-{
-	STAILQ_INSERT_TAIL(&conf.logs, c, entry);
-}
-
-/* --- helpers: a daemon's socket, turns of the loop, records --- */
-
-static int
-daemon_start(void)
-{
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	strcpy(sun.sun_path, sock_path);
-	assert_int_not_equal(fd, -1);
-	assert_int_equal(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
-	return fd;
-}
+/* --- helpers: a daemon's socket, records --- */
 
 static void
 daemon_end(int fd)

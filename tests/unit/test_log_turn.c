@@ -13,7 +13,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 /* after those that it needs */
@@ -21,12 +20,8 @@
 
 #include "common/chan.h"
 #include "master/gateway.h"
-#include "tests/unit/turns.h"
+#include "tests/unit/log_world.h"
 
-static char dir[64], sock_path[80], file_path[80];
-static struct loop *loop;
-static struct conf conf;
-static struct conf_log conf_syslog, conf_file;
 static struct log *lg;
 static struct gateway gateway;
 static struct chan chan;
@@ -96,26 +91,12 @@ before_send(struct chan *c)
 static int
 setup(void **state)
 {
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	int sv[2];
 
 	(void)state;
-	snprintf(dir, sizeof(dir), "/tmp/sallyport-turn.XXXXXX");
-	if (mkdtemp(dir) == NULL || (loop = loop_new()) == NULL)
+	if (make_log() == -1)
 		return -1;
-	snprintf(sock_path, sizeof(sock_path), "%s/socket", dir);
-	snprintf(file_path, sizeof(file_path), "%s/log", dir);
-	strcpy(sun.sun_path, sock_path);
-	syslogd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (syslogd == -1 || bind(syslogd, (struct sockaddr *)&sun, sizeof(sun)) == -1)
-		return -1;
-	memset(&conf, 0, sizeof(conf));
-	STAILQ_INIT(&conf.logs);
-	conf_syslog = (struct conf_log){
-		.kind = LOGTO_SYSLOG, .path = sock_path, .where = { "test.conf", 1 }
-	};
-	conf_file =
-	    (struct conf_log){ .kind = LOGTO_FILE, .path = file_path, .where = { "test.conf", 2 } };
+	syslogd = daemon_start();
 	chan = (struct chan){ .on_msg = nothing, .on_end = no_end, .before_send = before_send };
 	if (chan_pair(sv) == -1 ||
 	    chan_start(&chan, loop, sv[0], ROLE_MASTER, ROLE_WORKER, 1) == -1)
@@ -132,16 +113,13 @@ teardown(void **state)
 	close(peer);
 	close(syslogd);
 	log_close(lg, 0);
-	loop_free(loop);
-	unlink(sock_path);
-	unlink(file_path);
-	return rmdir(dir);
+	return remove_log();
 }
 
 static void
 open_log(struct conf_log *to)
 {
-	STAILQ_INSERT_TAIL(&conf.logs, to, entry);
+	use(to);
 	lg = gateway.log = log_open(loop, &conf, stderr);
 	assert_non_null(lg);
 	calls[0] = '\0';

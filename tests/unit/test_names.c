@@ -1,6 +1,6 @@
 /*
- * Names in a worker: hosts, cache, merging, cancelling from inside a callback, the loss of the
- * resolver, and a resolver that breaks the rules. The test plays the resolver on a real channel.
+ * Names in a worker: merging, cancelling from inside a callback, the loss of the resolver, and a
+ * resolver that breaks the rules.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,205 +13,9 @@
 
 #include <cmocka.h>
 
-#include "worker/names.h"
+#include "tests/unit/names_world.h"
 
-#define TURN_MS 20 /* long enough for what was sent to arrive */
-#define BOTH    (LOOKUP_A | LOOKUP_AAAA)
-
-static struct loop *l;
-static struct names *n;
-static uint32_t reported; /* spawn number of the resolver that was reported */
-
-/* --- the resolver --- */
-
-#define SEEN_MAX (NAMES_WINDOW + 100)
-
-static struct {
-	struct chan chan;
-	bool up;
-	unsigned seen;
-	struct {
-		uint32_t id;
-		unsigned families;
-		char name[NAME_MAX_LEN + 1];
-	} q[SEEN_MAX];
-} R;
-
-static bool
-on_lookup(struct chan *c, struct msg *m)
-{
-	struct msg_lookup head;
-
-	(void)c;
-	assert_int_equal(m->type, MSG_LOOKUP);
-	memcpy(&head, m->payload, sizeof(head));
-	assert_int_equal(m->len, sizeof(head) + head.name_len);
-	assert_true(R.seen < SEEN_MAX);
-	R.q[R.seen].id = head.id;
-	R.q[R.seen].families = head.families;
-	memcpy(R.q[R.seen].name, (const char *)m->payload + sizeof(head), head.name_len);
-	R.q[R.seen++].name[head.name_len] = '\0';
-	return true;
-}
-
-static void
-on_gone(struct chan *c, enum chan_end why)
-{
-	(void)c;
-	(void)why;
-	R.up = false;
-}
-
-static void
-resolver_start(uint32_t spawn)
-{
-	int fd[2];
-
-	assert_int_equal(chan_pair(fd), 0);
-	chan_stop(&R.chan);
-	memset(&R, 0, sizeof(R));
-	R.chan.on_msg = on_lookup;
-	R.chan.on_end = on_gone;
-	R.up = true;
-	assert_int_equal(chan_start(&R.chan, l, fd[1], ROLE_RESOLVER, ROLE_WORKER, 1), 0);
-	assert_int_equal(names_resolver(n, fd[0], spawn), 0);
-}
-
-/* `naddr` addresses 192.0.2.1, ... or 2001::1, ... */
-static void
-answer(uint32_t id, unsigned family, unsigned status, unsigned naddr, uint32_t ttl)
-{
-	struct addr addr[ANSWER_ADDRS];
-	struct msg_answer m = { .id = id,
-		.family = (uint8_t)family,
-		.status = (uint8_t)status,
-		.naddr = (uint8_t)naddr,
-		.ttl = ttl };
-
-	memset(addr, 0, sizeof(addr));
-	for (unsigned i = 0; i < naddr; i++) {
-		addr[i].family = family == LOOKUP_A ? ADDR_V4 : ADDR_V6;
-		memcpy(addr[i].b, family == LOOKUP_A ? "\300\0\2" : "\40\1\0", 3);
-		addr[i].b[family == LOOKUP_A ? 3 : 15] = (uint8_t)(i + 1);
-	}
-	chan_send_tail(&R.chan, MSG_ANSWER, &m, sizeof(m), addr, naddr * sizeof(addr[0]), -1);
-}
-
-static void
-stop_loop(struct deadline *d)
-{
-	(void)d;
-	loop_stop(l);
-}
-
-static void
-turn(void)
-{
-	struct deadline d = { .cb = stop_loop };
-
-	deadline_arm(l, &d, TURN_MS);
-	assert_int_equal(loop_run(l), 0);
-}
-
-/* --- a session --- */
-
-struct asker {
-	struct name_query q;
-	unsigned calls, of[4]; /* of[family] */
-	enum answer_status status[4];
-	struct addr first[4];
-	size_t naddr[4];
-	void (*then)(struct asker *a, unsigned family);
-};
-
-static void
-on_answer(struct name_query *q, unsigned family, enum answer_status status,
-    const struct addr *addrs, size_t count)
-{
-	struct asker *a = (struct asker *)((char *)q - offsetof(struct asker, q));
-
-	a->calls++;
-	a->of[family]++;
-	a->status[family] = status;
-	a->naddr[family] = count;
-	if (count > 0)
-		a->first[family] = addrs[0];
-	if (a->then != NULL)
-		a->then(a, family);
-}
-
-static void
-ask(struct asker *a, const char *name, unsigned families)
-{
-	a->q.cb = on_answer;
-	names_lookup(n, &a->q, (const uint8_t *)name, strlen(name), families);
-}
-
-static void
-report(void *arg, uint32_t spawn)
-{
-	assert_ptr_equal(arg, &reported);
-	reported = spawn;
-}
-
-static int
-start(void **state)
-{
-	(void)state;
-	l = loop_new();
-	n = names_new(l);
-	if (l == NULL || n == NULL)
-		return -1;
-	reported = 0;
-	names_on_fault(n, report, &reported);
-	resolver_start(7);
-	return 0;
-}
-
-static int
-finish(void **state)
-{
-	(void)state;
-	chan_stop(&R.chan);
-	names_free(n);
-	loop_free(l);
-	return 0;
-}
-
-/* --- answers --- */
-
-static void
-asked_answered_kept(void **state)
-{
-	struct asker a = { .calls = 0 }, b = { .calls = 0 }, c = { .calls = 0 };
-
-	(void)state;
-	ask(&a, "www.example", BOTH);
-	turn();
-	assert_int_equal(R.seen, 1);
-	assert_string_equal(R.q[0].name, "www.example");
-	assert_int_equal(R.q[0].families, BOTH);
-	assert_int_equal(a.calls, 0);
-	answer(R.q[0].id, LOOKUP_AAAA, ANSWER_NO_DATA, 0, 60);
-	turn();
-	assert_int_equal(a.calls, 1);
-	assert_int_equal(a.status[LOOKUP_AAAA], ANSWER_NO_DATA);
-	answer(R.q[0].id, LOOKUP_A, ANSWER_OK, 3, 60);
-	turn();
-	assert_int_equal(a.calls, 2);
-	assert_int_equal(a.naddr[LOOKUP_A], 3);
-	assert_int_equal(a.first[LOOKUP_A].b[3], 1);
-	/* From the cache, at once. */
-	ask(&b, "www.example", BOTH);
-	assert_int_equal(b.calls, 2);
-	assert_int_equal(b.naddr[LOOKUP_A], 3);
-	assert_int_equal(b.status[LOOKUP_AAAA], ANSWER_NO_DATA);
-	ask(&c, "www.example", LOOKUP_A);
-	assert_int_equal(c.calls, 1);
-	turn();
-	assert_int_equal(R.seen, 1);
-	assert_int_equal(reported, 0);
-}
+/* --- merging --- */
 
 static void
 equal_questions_are_asked_once(void **state)
@@ -238,80 +42,6 @@ equal_questions_are_asked_once(void **state)
 		assert_int_equal(a[i].of[LOOKUP_AAAA], i == 3 || i == 5 ? 0 : 1);
 	}
 	assert_int_equal(reported, 0);
-}
-
-static void
-half_of_it_is_known(void **state)
-{
-	struct asker a = { .calls = 0 }, b = { .calls = 0 };
-
-	(void)state;
-	ask(&a, "www.example", LOOKUP_A);
-	turn();
-	answer(R.q[0].id, LOOKUP_A, ANSWER_OK, 1, 60);
-	turn();
-	ask(&b, "www.example", BOTH);
-	assert_int_equal(b.of[LOOKUP_A], 1);
-	turn();
-	assert_int_equal(R.seen, 2);
-	assert_int_equal(R.q[1].families, LOOKUP_AAAA);
-	answer(R.q[1].id, LOOKUP_AAAA, ANSWER_OK, 1, 60);
-	turn();
-	assert_int_equal(b.of[LOOKUP_AAAA], 1);
-}
-
-/* --- hosts --- */
-
-static struct {
-	struct image img;
-	struct image_host host;
-	char name[8];
-	struct addr addr[2];
-	struct addrport server;
-} image;
-
-static void
-hosts_come_first(void **state)
-{
-	struct asker a = { .calls = 0 }, b = { .calls = 0 }, c = { .calls = 0 };
-
-	(void)state;
-	ask(&c, "other", LOOKUP_A);
-	turn();
-	answer(R.q[0].id, LOOKUP_A, ANSWER_OK, 1, 60);
-	turn();
-	memset(&image, 0, sizeof(image));
-	memcpy(image.name, "printer", 7);
-	image.addr[0] = image.addr[1] = (struct addr){ .family = ADDR_V4, .b = { 127, 0, 0, 5 } };
-	image.addr[1].b[3] = 6;
-	image.host.name.off = (uint32_t)((char *)image.name - (char *)&image);
-	image.host.name.len = 7;
-	image.host.addrs.off = (uint32_t)((char *)image.addr - (char *)&image);
-	image.host.addrs.n = 2;
-	image.img.hosts.off = (uint32_t)((char *)&image.host - (char *)&image);
-	image.img.hosts.n = 1;
-	image.server.a.family = ADDR_V4;
-	image.img.servers.off = (uint32_t)((char *)&image.server - (char *)&image);
-	names_image(n, &image.img);
-	ask(&a, "printer", BOTH);
-	assert_int_equal(a.calls, 2);
-	assert_int_equal(a.status[LOOKUP_A], ANSWER_OK);
-	assert_int_equal(a.naddr[LOOKUP_A], 2);
-	assert_int_equal(a.first[LOOKUP_A].b[3], 5);
-	assert_int_equal(a.status[LOOKUP_AAAA], ANSWER_NO_DATA);
-	ask(&b, "printe", BOTH);
-	assert_int_equal(b.calls, 0);
-	turn();
-	assert_int_equal(R.seen, 2);
-	/* What was kept is kept by an image with the same servers, and forgotten with others. */
-	memset(&c, 0, sizeof(c));
-	ask(&c, "other", LOOKUP_A);
-	assert_int_equal(c.calls, 1);
-	image.img.servers.n = 1;
-	names_image(n, &image.img);
-	memset(&c, 0, sizeof(c));
-	ask(&c, "other", LOOKUP_A);
-	assert_int_equal(c.calls, 0);
 }
 
 /* --- cancelling --- */
@@ -611,10 +341,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(asked_answered_kept, start, finish),
 		cmocka_unit_test_setup_teardown(equal_questions_are_asked_once, start, finish),
-		cmocka_unit_test_setup_teardown(half_of_it_is_known, start, finish),
-		cmocka_unit_test_setup_teardown(hosts_come_first, start, finish),
 		cmocka_unit_test_setup_teardown(cancelled_in_time, start, finish),
 		cmocka_unit_test_setup_teardown(cancelled_by_the_callback, start, finish),
 		cmocka_unit_test_setup_teardown(asked_again_after_a_loss, start, finish),
