@@ -18,6 +18,7 @@ ABREAST = 64  # at a time
 SESSIONS = 5000  # the most that are open at a time
 FEW = 10
 STARTS = 5
+AIMED = 3  # rounds of a work with an aim, for each of the others': what is judged must be known best
 FEWER = {"microsocks": 3, "dante": 3, "none": 1}  # rounds at most: what need not be known as well
 SMALL = 100  # prefixes: freeing what a large table was read into leaves room in the heap, which sessions would seem not to need
 
@@ -113,12 +114,12 @@ class Runner:
                     first = self.attempt(w.name, lambda: load(w, s, w.first), s)
                     if first:
                         units[w, s] = max(w.first, int(first.said["rate"] * self.seconds))
-            for pair in range(self.pairs):
+            for pair in range(self.pairs * AIMED):
                 for w, s in units:
-                    if pair < FEWER.get(s.name, self.pairs):
+                    if pair < FEWER.get(s.name, self.pairs * (AIMED if w.aim else 1)):
                         self.keep(w.name, s, self.attempt(w.name, lambda: load(w, s, units[w, s]), s))
                 for s in up:
-                    if s.name == "sallyport" and kind.startswith("password"):
+                    if pair < self.pairs and s.name == "sallyport" and kind.startswith("password"):
                         self.keep(kind.replace("password", "crypt"), s, crypt_alone(s.hashed()))
         finally:
             self.stop(up, kind)
