@@ -51,7 +51,7 @@ struct deadline {
 	void (*cb)(struct deadline *d);
 };
 
-#define DEADLINE_CLASSES 1024 /* distinct lengths; one a rule may bring five */
+#define DEADLINE_CLASSES 2048 /* distinct lengths; one a rule may bring five */
 
 /* NULL with errno. Before a sandbox is entered: afterwards epoll_create1 is refused. */
 struct loop *loop_new(void);

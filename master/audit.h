@@ -54,7 +54,8 @@
 	    "UDP ASSOCIATE: datagrams from client to targets")                                     \
 	X(FIELD_DATAGRAMS_DOWN, "datagrams-down", N, "UDP ASSOCIATE: datagrams to the client")     \
 	X(FIELD_DROPS, "drops", T, "UDP ASSOCIATE: datagrams dropped, as cause:count, see DROPS")  \
-	X(FIELD_DURATION, "duration", N, "milliseconds since the request")                         \
+	X(FIELD_DURATION, "duration", N,                                                           \
+	    "milliseconds since the request; of a session that ended, up to 3 more")               \
 	X(FIELD_REASON, "reason", W, "why: see REASONS; in auth-failed the verdict")               \
 	X(FIELD_ERROR, "error", W, "symbolic errno behind the reason")                             \
 	X(FIELD_COUNT_, "count", N, "how many events this record stands for")                      \

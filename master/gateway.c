@@ -25,7 +25,7 @@
 
 #define STOP_MS         5000  /* for workers to close their sessions, before they are killed */
 #define LOG_CLOSE_MS    2000  /* for logs to take their last records */
-#define RESERVED_FDS    128   /* of a worker, beside two a session */
+#define RESERVED_FDS    192   /* of a worker, beside two a session: some are closed a turn late */
 #define HANDSHAKE_SLOTS 1024  /* beside those of `limit sessions`, for sessions that begin */
 #define SESSIONS_MAX    20000 /* where the configuration sets no limit */
 

@@ -20,6 +20,7 @@
 #define RESOLV_FILE_MAX (1u << 20)  /* octets */
 #define HANDSHAKES      8192u       /* under way in the gateway, where `limit sessions` is none */
 #define HANDSHAKES_MIN  16u         /* in one worker, however low the limit */
+#define SESSIONS_MANY   1000u /* of `limit sessions`: a few ends may be told of a little late */
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3 */
@@ -515,6 +516,8 @@ put_settings(struct image *img, const struct conf *c, unsigned workers)
 	img->udp_replies_any = c->udp_replies_any;
 	img->udp_fragments = c->udp_fragments;
 	img->socks4 = c->socks4;
+	img->prompt_ends = c->limit_sessions_per_user != 0 ||
+			   (c->limit_sessions != 0 && c->limit_sessions < SESSIONS_MANY);
 	img->handshakes = share > HANDSHAKES_MIN ? share : HANDSHAKES_MIN;
 }
 

@@ -443,7 +443,10 @@ link_close(struct session *s, enum reason why, int error, uint32_t version, uint
 	m.up = s->flow[UP].octets;
 	m.down = s->flow[DOWN].octets;
 	udp_account(s, &m);
-	(void)chan_send_late(&s->w->master, MSG_CLOSE, &m, sizeof(m));
+	if (s->w->policy->img->prompt_ends || s->udp != NULL)
+		(void)chan_send(&s->w->master, MSG_CLOSE, &m, sizeof(m), -1);
+	else
+		(void)chan_send_late(&s->w->master, MSG_CLOSE, &m, sizeof(m));
 }
 
 void

@@ -57,6 +57,7 @@ struct race {
 	uint32_t judged; /* what passes each of them; RULE_NONE: the rules are asked */
 	uint16_t port;   /* an upstream's, or that which was asked for */
 	struct attempt attempts[ATTEMPTS_MAX];
+	const struct attempt *told; /* that which the master was told of last */
 	unsigned under_way;
 };
 
@@ -109,6 +110,16 @@ race_free(struct session *s)
 	free(r);
 }
 
+/* The master records the attempt that it was told of last. */
+static void
+tell(struct attempt *a)
+{
+	struct race *r = a->race;
+
+	r->told = a;
+	link_attempt(r->s, a->rule, &a->target, r->via);
+}
+
 /* The first to connect; the others are closed. */
 static void
 won(struct attempt *a)
@@ -116,6 +127,9 @@ won(struct attempt *a)
 	struct race *r = a->race;
 	struct session *s = r->s;
 	int fd = a->fd;
+
+	if (r->told != a)
+		tell(a);
 
 	a->fd = -1;
 	r->under_way--;
@@ -199,7 +213,7 @@ attempt_start(struct attempt *a, int *under_way, enum reason *why)
 	if (fd == -1)
 		return -1;
 	session_open(r->s);
-	link_attempt(r->s, a->rule, &a->target, r->via);
+	tell(a);
 	if (connect_start(fd, &a->target, under_way) == -1) {
 		*why = connect_reason(errno);
 		goto fail;

@@ -279,6 +279,16 @@ udp_account(struct session *s, struct msg_close *m)
 	memcpy(m->drops, u->drops, sizeof(m->drops));
 }
 
+/* At once: of a few ports it may be the one that the next association is to have. */
+static void
+close_relay(struct session *s)
+{
+	ev_del(s->w->loop, &s->ev[TARGET]);
+	if (s->fd[TARGET] != -1)
+		close(s->fd[TARGET]);
+	s->fd[TARGET] = -1;
+}
+
 void
 udp_free(struct session *s)
 {
@@ -292,6 +302,7 @@ udp_free(struct session *s)
 	udp_names_free(u);
 	udp_targets_free(u);
 	udp_leg_free(u);
+	close_relay(s);
 	free(u->groups);
 	free(u);
 }

@@ -244,6 +244,22 @@ def test_limits(gateway, echo):
     peers.wait_for(lambda: socks5.open_session(g.at, "127.0.0.1", echo.port)[1][0] == 0, 5)
 
 
+@pytest.mark.parametrize("limit", ["sessions 1", "sessions per user 1", "associations 1"])
+def test_one_that_is_over_counts_no_longer(gateway, echo, limit):
+    """To whichever worker the next client comes: who is within the limit is never refused."""
+    udp = limit.startswith("associations")
+    g = gateway(f'limit {{ {limit} }}\nauth password file "@DIR@/users"\n'
+                "pass connect, udp from any to 127.0.0.1 auth password\n", workers=2,
+                before=lambda g: g.write_users(sally.user_line("alice", "a")))
+    for _ in range(60):
+        with socks5.Client(g.at) as c:
+            assert c.greet(2) == 2 and c.login(b"alice", b"a") == 0
+            c.send(socks5.request("0.0.0.0", 0, socks5.UDP) if udp else socks5.request("127.0.0.1", echo.port))
+            assert c.reply()[0] == 0, g.records()[-1]
+            c.half_close()
+            c.rest()  # the end came through: nothing is left of the session
+
+
 def test_limit_per_user(gateway, echo):
     g = gateway('limit { sessions per user 2 }\nauth password file "@DIR@/users"\n'
                 "pass connect from any to 127.0.0.1 auth password\n",

@@ -487,6 +487,44 @@ test_attempts_side_by_side(void **state)
 	world_end();
 }
 
+/* The first attempt connects after all, once the second is under way: the master, which records the
+ * last that it was told of, is told of the first again. */
+static void
+test_the_first_attempt_after_all(void **state)
+{
+	static const char *const v4[] = { "127.0.0.1" }, *const v6[] = { "::1" };
+	int filler6[4], filler4[4], fd, h6, h4;
+	struct sockaddr_in at;
+
+	(void)state;
+	world_start(&world_default);
+	world_peer(&W.resolver, ROLE_RESOLVER, 5);
+	close(world_listen(&at));
+	h6 = hanging(AF_INET6, ntohs(at.sin_port), filler6);
+	h4 = hanging(AF_INET, ntohs(at.sin_port), filler4);
+	fd = client_asks_name("both.example", ntohs(at.sin_port));
+	uint32_t id = lookup_id(1);
+	answer(id, LOOKUP_AAAA, ANSWER_OK, v6, 1);
+	answer(id, LOOKUP_A, ANSWER_OK, v4, 1);
+	world_until(world_count(MSG_ATTEMPT) == 2);
+	/* Room in its queue, which others wait for too: one of its next SYNs is answered. */
+	assert_int_equal(fcntl(h6, F_SETFL, O_NONBLOCK), 0);
+	for (unsigned i = 0; i < WORLD_WAIT_MS / 5 && client_silent(fd); i++) {
+		close(accept(h6, NULL, NULL));
+		world_run(5);
+	}
+	client_expect(fd, "\5\0\0", 3);
+	assert_int_equal(world_count(MSG_ATTEMPT), 3);
+	assert_int_equal(
+	    ((const struct msg_attempt *)world_last(MSG_ATTEMPT))->target.a.family, ADDR_V6);
+	assert_int_equal(
+	    ((const struct msg_connected *)world_last(MSG_CONNECTED))->target.a.family, ADDR_V6);
+	close(fd);
+	hanging_end(h6, filler6);
+	hanging_end(h4, filler4);
+	world_end();
+}
+
 static void
 test_egress(void **state)
 {
@@ -554,6 +592,7 @@ main(void)
 		cmocka_unit_test(test_name_never_answered),
 		cmocka_unit_test(test_connect_timeout),
 		cmocka_unit_test(test_attempts_side_by_side),
+		cmocka_unit_test(test_the_first_attempt_after_all),
 		cmocka_unit_test(test_egress),
 		cmocka_unit_test(test_grant_never_comes),
 	};
