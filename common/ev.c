@@ -320,6 +320,15 @@ ev_set(struct loop *l, struct ev *e, uint32_t events)
 	return 0;
 }
 
+void
+ev_recheck(struct loop *l, struct ev *e, uint32_t events)
+{
+	if (e->fd == -1)
+		return;
+	e->ready |= events;
+	enqueue(l, e);
+}
+
 static void
 forget(struct loop *l, struct ev *e)
 {

@@ -69,6 +69,9 @@ uint64_t loop_now(const struct loop *l);
  * with EPOLLET, but the first that waits for EPOLLOUT. */
 int ev_add(struct loop *l, struct ev *e, int fd, uint32_t events);
 int ev_set(struct loop *l, struct ev *e, uint32_t events);
+/* Whether these are ready is found out by a call in the next turn, whatever the kernel has told. Of
+ * a socket with EPOLLET. */
+void ev_recheck(struct loop *l, struct ev *e, uint32_t events);
 void ev_del(struct loop *l, struct ev *e); /* does not close e->fd; sets it to -1 */
 
 /* Closes fd, which e may wait for, and no one else has open: that takes it out of the loop too,

@@ -289,6 +289,9 @@ pump_opened(struct session *s, enum side d)
 		side_failed(s, d, c.fault, 0);
 		return -1;
 	}
+	if (size == PROTECTED_READ)
+		moderate_read(
+		    &p->moderate, s->w->loop, &s->ev[d], (size_t)n, s->flow[other(d)].octets);
 	return size == GSS_MESSAGE_MAX && (size_t)n >= size;
 }
 

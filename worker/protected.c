@@ -37,6 +37,7 @@ protected_free(struct protected *p)
 {
 	if (p == NULL)
 		return;
+	moderate_end(&p->moderate);
 	token_free(p->token);
 	free(p->part);
 	free(p->opened);

@@ -17,6 +17,7 @@
 #include "common/encap.h"
 #include "common/gss.h"
 #include "common/msg.h"
+#include "worker/moderate.h"
 #include "worker/token.h"
 
 /*
@@ -47,6 +48,7 @@ _Static_assert(PROTECTED_DATA + PROTECTED_OVERHEAD <= TOKEN_MAX, "a message's to
 struct protected
 {
 	struct token_context *token;
+	struct moderate moderate; /* of the socket that protected_recv reads */
 	uint8_t head[GSS_HEADER]; /* the header, while it has come in part */
 	uint8_t head_len;
 	uint32_t len, got; /* of the token that has come in part */

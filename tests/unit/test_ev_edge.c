@@ -143,6 +143,33 @@ test_remembered_while_not_waited_for(void **state)
 	finish(&one);
 }
 
+/* A call in the next turn, though nothing is ready; one that is not waited for has it later. */
+static void
+test_rechecked(void **state)
+{
+	int fd;
+
+	(void)state;
+	begin(&one, EPOLLIN);
+	fd = one.ev.fd;
+	ev_recheck(loop, &one.ev, EPOLLIN);
+	turns();
+	assert_int_equal(one.calls, 1);
+	assert_int_equal(ev_set(loop, &one.ev, 0), 0);
+	ev_recheck(loop, &one.ev, EPOLLIN);
+	turns();
+	assert_int_equal(one.calls, 1);
+	assert_int_equal(ev_set(loop, &one.ev, EPOLLIN), 0);
+	turns();
+	assert_int_equal(one.calls, 2);
+	ev_del(loop, &one.ev);
+	ev_recheck(loop, &one.ev, EPOLLIN);
+	turns();
+	assert_int_equal(one.calls, 2);
+	close(fd);
+	finish(&one);
+}
+
 /* Octets and the end in one event: the short read does not hide the end. */
 static void
 test_end_behind_octets(void **state)
@@ -321,6 +348,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_called_in_vain, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    test_remembered_while_not_waited_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rechecked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_end_behind_octets, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_room_to_write, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_closed_in_its_turn, setup, teardown),

@@ -75,6 +75,7 @@ static const struct call calls[] = {
 	{ "SO_KEEPALIVE", SYS_setsockopt, { NOT_FD, SOL_SOCKET, SO_KEEPALIVE }, NOBODY },
 	{ "IP_BIND_ADDRESS_NO_PORT", SYS_setsockopt,
 	    { NOT_FD, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT }, W },
+	{ "SO_RCVLOWAT", SYS_setsockopt, { NOT_FD, SOL_SOCKET, SO_RCVLOWAT }, W },
 	{ "SO_REUSEPORT", SYS_setsockopt, { NOT_FD, SOL_SOCKET, SO_REUSEPORT }, NOBODY },
 	{ "SO_MARK", SYS_setsockopt, { NOT_FD, SOL_SOCKET, SO_MARK }, NOBODY },
 	{ "SO_BINDTODEVICE", SYS_setsockopt, { NOT_FD, SOL_SOCKET, SO_BINDTODEVICE }, W },
