@@ -1,5 +1,6 @@
 """make bench, short of measuring: what it answers to a request that cannot be met, and that nothing is left of a run that is
 interrupted, neither a process nor a file."""
+import contextlib
 import os
 import signal
 import subprocess
@@ -66,7 +67,12 @@ class Bench:
 
     def inside(self):
         """The processes of the namespace, by name."""
-        return {sally.comm(pid): pid for pid in filter(str.isdigit, os.listdir("/proc")) if namespace(pid) == self.namespace}
+        found = {}
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it may end at any moment
+                if namespace(pid) == self.namespace:
+                    found[sally.comm(pid)] = pid
+        return found
 
     def until(self, name):
         """Waits for a process of that name; returns what those of the run's temporary files are called that only it sees."""

@@ -323,6 +323,24 @@ def test_fragments(gateway, echo):
     assert drops(closing(g, a)) == {"fragment": 3}
 
 
+def test_the_same_header_again(gateway, serve, echo):
+    """Each datagram is read for itself, however much its header is like the last one's."""
+    other = serve(peers.UdpEcho)
+    g = gateway(PASS)
+    a = Association(g.at)
+    for port in (echo.port, echo.port, other.port, other.port, echo.port, other.port, echo.port, echo.port):
+        assert a.ask("127.0.0.1", port, b"x")[1:] == (port, b"x")
+    assert a.ask("127.0.0.1", echo.port, b"")[2] == b""
+    a.send("127.0.0.1", echo.port, b"begun ", 1)
+    assert a.ask("127.0.0.1", echo.port, b"whole")[2] == b"whole"  # it ends the sequence
+    a.send("127.0.0.1", echo.port, b"end", 0x82)
+    a.raw(datagram("127.0.0.1", echo.port, b"")[:-1])
+    a.raw(datagram("127.0.0.1", echo.port, b"y", rsv=1))
+    assert a.ask("127.0.0.1", echo.port, b"z")[2] == b"z"
+    assert [o for o, _ in echo.seen] == [b"x"] * 5 + [b"", b"whole", b"z"]
+    assert drops(closing(g, a)) == {"fragment": 2, "header": 2}
+
+
 def test_fragments_to_a_name(gateway, serve, echo):
     serve(peers.Dns, {"slow.example": {"A": ["127.0.0.1"], "delay": 0.3}})
     g = gateway("resolver 127.0.0.1\n" + PASS)
