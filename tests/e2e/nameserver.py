@@ -1,7 +1,8 @@
 """A name server whose every octet a test decides, and the records and replies for it to say."""
 import socket
 import struct
-import threading
+
+import peers
 
 
 def rr(owner, kind, ttl, data):
@@ -39,7 +40,7 @@ class Query:
             + (self.question if question is None else question) + b"".join(answers) + b"".join(authority)
 
 
-class Server:
+class Server(peers.NameServer):
     """A name server: `handler(query)` gives the reply's octets, a list of several, or None for none. It may
     sleep."""
 
@@ -47,72 +48,23 @@ class Server:
         self.handler, self.asked, self.host = handler, [], host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         while True:  # a port that is free for both
-            self.tcp = socket.socket(family, socket.SOCK_STREAM)
-            self.tcp.bind((host, 0))
-            self.port = self.tcp.getsockname()[1]
-            self.udp = socket.socket(family, socket.SOCK_DGRAM)
+            tcp = peers.listener(host, backlog=64)
+            udp = socket.socket(family, socket.SOCK_DGRAM)
+            self.port = tcp.getsockname()[1]
             try:
-                self.udp.bind((host, self.port))
+                udp.bind((host, self.port))
                 break
             except OSError:
-                self.tcp.close()
-                self.udp.close()
-        self.tcp.listen(64)
+                tcp.close()
+                udp.close()
         self.at = (host, self.port)
-
-    def start(self):
-        threading.Thread(target=self.serve_udp, daemon=True).start()
-        threading.Thread(target=self.serve_tcp, daemon=True).start()
-
-    def stop(self):
-        for x in (self.udp, self.tcp):
-            try:
-                x.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in it
-            except OSError:
-                pass
-            x.close()
+        super().__init__(udp, tcp)
 
     def handle(self, octets, port, tcp):
         q = Query(octets, port, tcp)
         self.asked.append(q)
         got = self.handler(q)
         return [] if got is None else got if isinstance(got, list) else [got]
-
-    def serve_udp(self):
-        while True:
-            try:
-                octets, peer = self.udp.recvfrom(4096)
-            except OSError:
-                return
-            if peer is None:
-                return
-            threading.Thread(target=self.one_udp, args=(octets, peer), daemon=True).start()
-
-    def one_udp(self, octets, peer):
-        try:
-            for x in self.handle(octets, peer[1], False):
-                self.udp.sendto(x, peer)
-        except OSError:
-            pass
-
-    def serve_tcp(self):
-        while True:
-            try:
-                c, peer = self.tcp.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.one_tcp, args=(c, peer), daemon=True).start()
-
-    def one_tcp(self, c, peer):
-        with c:
-            try:
-                c.settimeout(10)
-                while True:
-                    n, = struct.unpack("!H", c.recv(2, socket.MSG_WAITALL))
-                    for x in self.handle(c.recv(n, socket.MSG_WAITALL), peer[1], True):
-                        c.sendall(struct.pack("!H", len(x)) + x)
-            except (OSError, struct.error):
-                return
 
 
 def one(q):

@@ -256,21 +256,14 @@ def labels(name):
     return b"".join(bytes([len(l)]) + l for l in name.encode().split(b".") if l) + b"\0"
 
 
-class Dns:
-    """A name server whose every answer the test decides. `zone` maps a name to a dict: A and AAAA lists of
-    addresses, ttl, delay (seconds), delay_A, delay_AAAA, rcode. Names it lacks do not exist (NXDOMAIN with an SOA).
-    `asked` lists (name, type, source port, query id)."""
+class NameServer:
+    """On one port of UDP and TCP: handle(query, port, tcp) gives the replies to a query, each in a thread of its own."""
 
-    TYPES = {1: "A", 28: "AAAA"}
+    def __init__(self, udp, tcp):
+        self.udp, self.tcp, self.stopped = udp, tcp, False
 
-    def __init__(self, zone, host="127.0.0.1", port=53, negative_ttl=5):
-        self.zone = {k.lower(): v for k, v in zone.items()}
-        self.negative_ttl = negative_ttl
-        self.host, self.port = host, port
-        self.asked, self.stopped = [], False
-        self.udp = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind((host, port))
-        self.tcp = listener(host, port)
+    def handle(self, query, port, tcp):
+        raise NotImplementedError
 
     def start(self):
         self.threads = [threading.Thread(target=t, daemon=True) for t in (self.serve_udp, self.serve_tcp)]
@@ -295,13 +288,9 @@ class Dns:
             threading.Thread(target=self.one_udp, args=(query, peer), daemon=True).start()
 
     def one_udp(self, query, peer):
-        answer = self.answer(query, peer[1])
-        if answer is None:
-            return
-        if len(answer) > 1232:  # truncated: ask again over TCP
-            answer = answer[:2] + struct.pack("!H", 0x8780) + struct.pack("!4H", 1, 0, 0, 0) + self.question(query)
         try:
-            self.udp.sendto(answer, peer)
+            for reply in self.handle(query, peer[1], False):
+                self.udp.sendto(reply, peer)
         except OSError:
             pass
 
@@ -318,13 +307,35 @@ class Dns:
             try:
                 c.settimeout(10)
                 while True:
-                    head = c.recv(2, socket.MSG_WAITALL)
-                    if len(head) < 2:
-                        return
-                    answer = self.answer(c.recv(struct.unpack("!H", head)[0], socket.MSG_WAITALL), peer[1])
-                    c.sendall(struct.pack("!H", len(answer)) + answer)
-            except OSError:
+                    n, = struct.unpack("!H", c.recv(2, socket.MSG_WAITALL))
+                    for reply in self.handle(c.recv(n, socket.MSG_WAITALL), peer[1], True):
+                        c.sendall(struct.pack("!H", len(reply)) + reply)
+            except (OSError, struct.error):
                 return
+
+
+class Dns(NameServer):
+    """A name server whose every answer the test decides. `zone` maps a name to a dict: A and AAAA lists of
+    addresses, ttl, delay (seconds), delay_A, delay_AAAA, rcode. Names it lacks do not exist (NXDOMAIN with an SOA).
+    `asked` lists (name, type, source port, query id)."""
+
+    TYPES = {1: "A", 28: "AAAA"}
+
+    def __init__(self, zone, host="127.0.0.1", port=53, negative_ttl=5):
+        self.zone = {k.lower(): v for k, v in zone.items()}
+        self.negative_ttl = negative_ttl
+        self.host, self.port, self.asked = host, port, []
+        udp = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind((host, port))
+        super().__init__(udp, listener(host, port))
+
+    def handle(self, query, port, tcp):
+        answer = self.answer(query, port)
+        if answer is None:
+            return []
+        if not tcp and len(answer) > 1232:  # truncated: ask again over TCP
+            answer = answer[:2] + struct.pack("!H", 0x8780) + struct.pack("!4H", 1, 0, 0, 0) + self.question(query)
+        return [answer]
 
     @staticmethod
     def question(query):
