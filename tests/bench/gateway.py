@@ -70,8 +70,17 @@ class Syslog(peers.Rsyslog):
         args = [a for e in events for a in ("-e", f"event={e} ")]
         return int(subprocess.run(["grep", "-c", *args, self.out], capture_output=True, text=True).stdout or 0)
 
+    def has(self, event, seconds=10):
+        """Whether there is such a record, or comes: rsyslogd may not even have begun to read."""
+        try:
+            return peers.wait_for(lambda: self.count(event), seconds)
+        except AssertionError:
+            return 0
+
     def trouble(self):
         """What the trail says that went wrong: what is measured is a gateway that serves and records everything."""
+        if not self.has("stop"):
+            return "its stop was not recorded"
         opened, closed = self.count("session-open"), self.count("session-close")
         if opened != closed:
             return f"{opened} sessions were recorded at their beginning, {closed} at their end"
@@ -119,6 +128,7 @@ class Gateway(Server):
         if not self.p:
             return
         self.p = None
+        self.syslog.has("start")  # one that is stopped while it starts records neither
         try:
             self.sally.finish()
         finally:
