@@ -289,13 +289,21 @@ def test_failures_slow_the_same_source_and_user_and_no_other(start):
     def took(user, password, source):
         return a.check(w, user, password, source)[4]
 
-    times = [took(b"alice", b"wrong", "10.0.0.1") for _ in range(4)]
-    assert times[0] < 0.2 and times[1] >= 0.2 and times[2] >= 0.45 and times[3] >= 0.9, times
-    assert took(b"alice", b"alices", "10.0.0.2") < 0.2  # from elsewhere
-    assert took(b"alice", b"alices", "10.0.0.1") >= 1.5  # right, but it waits for its turn
-    ghost = [took(b"nobody", b"wrong", "10.0.0.3") for _ in range(4)]
-    for known, unknown in zip(times, ghost):  # a user who is not there is slowed just so
-        assert abs(known - unknown) < 0.2, (times, ghost)
+    def least(rounds):
+        """A machine that stands still for a moment makes a wait longer, none makes one shorter."""
+        return [min(x) for x in zip(*rounds)]
+
+    known, ghost = [], []
+    for n in range(5):
+        known.append([took(b"alice", b"wrong", f"10.0.{n}.1") for _ in range(4)])
+        assert took(b"alice", b"alices", f"10.0.{n}.1") >= 1.5  # right, but it waits for its turn
+        ghost.append([took(b"nobody", b"wrong", f"10.0.{n}.3") for _ in range(4)])
+        times, unknown = least(known), least(ghost)
+        if times[0] < 0.2 and all(abs(k - u) < 0.2 for k, u in zip(times, unknown)):
+            break
+    assert times[0] < 0.2 and times[1] >= 0.2 and times[2] >= 0.45 and times[3] >= 0.9, known
+    assert all(abs(k - u) < 0.2 for k, u in zip(times, unknown)), (known, ghost)  # who is not there is slowed just so
+    assert min(took(b"alice", b"alices", f"10.1.0.{n}") for n in range(3)) < 0.2  # from elsewhere
 
 
 def test_tries_sent_at_once_wait_for_each_other(start):
