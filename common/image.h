@@ -179,8 +179,7 @@ struct image {
 	uint8_t udp_fragments;            /* RFC 1928 section 7 */
 	uint8_t socks4;                   /* SOCKS4 and 4a are served */
 	uint8_t gssapi;                   /* GSSAPI_ bits */
-	uint8_t
-	    prompt_ends; /* a limit counts so few sessions that none may wait to be told as over */
+	uint8_t prompt_ends;              /* a limit is near so soon that no end may be told late */
 	uint8_t zero[3];
 	struct image_list gssapi_services; /* struct image_str: first components of principals; n 0:
 					      any that the keytab has */

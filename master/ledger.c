@@ -18,14 +18,13 @@
 #include "common/fd.h"
 #include "common/image.h"
 
-#define LEDGER_NAME   "ledger"
-#define LEDGER_ASIDE  "ledger.old"
-#define LEDGER_MAGIC  0x52474c4c41530a05ull
-#define LEDGER_FORMAT 4u    /* counts up when the layout changes */
-#define LEDGER_HEAD   4096u /* octets before the first entry: one page */
-#define LEDGER_SIZE_MAX \
-	(1ull << 40)    /* octets, most of them a hole: above any configuration's sessions */
-#define LEDGER_TRIES 16 /* of locking the file that has the name */
+#define LEDGER_NAME     "ledger"
+#define LEDGER_ASIDE    "ledger.old"
+#define LEDGER_MAGIC    0x52474c4c41530a05ull
+#define LEDGER_FORMAT   4u           /* counts up when the layout changes */
+#define LEDGER_HEAD     4096u        /* octets before the first entry: one page */
+#define LEDGER_SIZE_MAX (1ull << 40) /* octets, most a hole: above any configuration's sessions */
+#define LEDGER_TRIES    16           /* of locking the file that has the name */
 
 /*
  * The texts of an entry are two packed runs: those of the client, and what was decided. Each stands

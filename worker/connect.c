@@ -12,9 +12,7 @@
 #include <unistd.h>
 
 #include "common/fd.h"
-#include "worker/egress.h"
 #include "worker/session.h"
-#include "worker/worker.h"
 
 int
 connect_datagram_socket(uint8_t family)

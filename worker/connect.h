@@ -7,7 +7,6 @@
 #include <stdint.h>
 
 #include "common/addr.h"
-#include "common/image.h"
 #include "common/msg.h"
 
 struct session;

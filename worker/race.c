@@ -130,7 +130,6 @@ won(struct attempt *a)
 
 	if (r->told != a)
 		tell(a);
-
 	a->fd = -1;
 	r->under_way--;
 	if (r->via != 0) {
