@@ -13,15 +13,33 @@
 
 enum kind { KIND_S, KIND_T, KIND_W, KIND_N, KIND_A };
 
+/* What stands before a value, which is all but the first of a line. */
+struct before {
+	const char *text;
+	size_t len;
+};
+
+#define BEFORE_FORM(text)              \
+	{                              \
+		text, sizeof(text) - 1 \
+	}
+#define BEFORE(key)                                           \
+	{                                                     \
+		[FORMAT_LOGFMT] = BEFORE_FORM(" " key "="),   \
+		[FORMAT_JSON] = BEFORE_FORM(",\"" key "\":"), \
+	}
+
 static const struct {
 	const char *key;
 	enum kind kind;
 	const char *help;
+	struct before before[2];
 } fields[FIELD_COUNT] = {
-#define X(id, key, kind, help) [id] = { key, KIND_##kind, help },
+#define X(id, key, kind, help) [id] = { key, KIND_##kind, help, BEFORE(key) },
 	AUDIT_FIELDS(X)
 #undef X
 };
+static const struct before before_seq[2] = BEFORE("seq"), before_time[2] = BEFORE("time");
 
 static const struct {
 	const char *name;
@@ -136,11 +154,9 @@ put_text(struct text *t, enum conf_log_format f, const void *octets, size_t len,
 }
 
 static void
-put_key(struct text *t, enum conf_log_format f, const char *key)
+put_key(struct text *t, enum conf_log_format f, const struct before *before)
 {
-	text_string(t, f == FORMAT_JSON ? ",\"" : " ");
-	text_string(t, key);
-	text_string(t, f == FORMAT_JSON ? "\":" : "=");
+	text_octets(t, before[f].text, before[f].len);
 }
 
 /* What cannot hold anything to escape: quoted in JSON alone. */
@@ -164,7 +180,7 @@ put_addr(struct text *t, enum conf_log_format f, const struct addrport *ap)
 static void
 put_field(struct text *t, enum conf_log_format f, const struct audit_rec *r, enum audit_field i)
 {
-	put_key(t, f, fields[i].key);
+	put_key(t, f, fields[i].before);
 	switch (fields[i].kind) {
 	case KIND_N:
 		text_number(t, r->v[i].n);
@@ -193,9 +209,9 @@ audit_format(
 	put_quote(&t, f);
 	text_string(&t, events[r->event].name);
 	put_quote(&t, f);
-	put_key(&t, f, "seq");
+	put_key(&t, f, before_seq);
 	text_number(&t, seq);
-	put_key(&t, f, "time");
+	put_key(&t, f, before_time);
 	put_quote(&t, f);
 	put_time(&t, r->time_ms);
 	put_quote(&t, f);
