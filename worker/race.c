@@ -37,8 +37,7 @@ struct attempt {
 };
 
 struct candidates {
-	struct addr a[ANSWER_ADDRS];
-	unsigned next, n;
+	unsigned next, n; /* of the family's part of `found` */
 };
 
 struct race {
@@ -52,13 +51,16 @@ struct race {
 	bool name_failed;
 	enum reason why; /* the best explanation so far; REASON_NONE: nothing failed yet */
 	int error;
-	uint32_t rule;   /* the first that blocked an address */
-	uint32_t via;    /* the addresses are an upstream's: 1 + its index */
-	uint32_t judged; /* what passes each of them; RULE_NONE: the rules are asked */
-	uint16_t port;   /* an upstream's, or that which was asked for */
-	struct attempt attempts[ATTEMPTS_MAX];
+	uint32_t rule;              /* the first that blocked an address */
+	uint32_t via;               /* the addresses are an upstream's: 1 + its index */
+	uint32_t judged;            /* what passes each of them; RULE_NONE: the rules are asked */
+	uint16_t port;              /* an upstream's, or that which was asked for */
 	const struct attempt *told; /* that which the master was told of last */
 	unsigned under_way;
+	unsigned used, room; /* attempts[] that have been in use, and those there are */
+	unsigned most;       /* addresses of a family */
+	struct addr *found;  /* FAMILIES times `most`, behind the attempts */
+	struct attempt attempts[];
 };
 
 /* Of several failures the one that says most about the target is told. */
@@ -104,7 +106,7 @@ race_free(struct session *s)
 	deadline_disarm(&r->next);
 	if (r->waiting != 0)
 		names_cancel(s->w->names, &r->q);
-	for (unsigned i = 0; i < ATTEMPTS_MAX; i++)
+	for (unsigned i = 0; i < r->used; i++)
 		if (r->attempts[i].fd != -1)
 			attempt_end(&r->attempts[i]);
 	free(r);
@@ -193,10 +195,16 @@ on_attempt(struct ev *e, uint32_t events)
 static struct attempt *
 attempt_unused(struct race *r)
 {
-	for (unsigned i = 0; i < ATTEMPTS_MAX; i++)
-		if (r->attempts[i].fd == -1)
-			return &r->attempts[i];
-	return NULL;
+	struct attempt *a = r->attempts;
+
+	for (; a < r->attempts + r->used; a++)
+		if (a->fd == -1)
+			return a;
+	if (r->used == r->room)
+		return NULL;
+	r->used++;
+	*a = (struct attempt){ .race = r, .fd = -1, .ev.fd = -1 };
+	return a;
 }
 
 /* Tries an address that the rules let pass. 0: under way or connected; -1 with errno and *why. */
@@ -238,7 +246,7 @@ pop(struct race *r, struct addr *out)
 		struct candidates *c = &r->family[family];
 
 		if (c->next < c->n) {
-			*out = c->a[c->next++];
+			*out = r->found[family * r->most + c->next++];
 			r->turn = (family + 1) % FAMILIES;
 			return true;
 		}
@@ -324,10 +332,11 @@ on_next(struct deadline *d)
 static void
 add(struct race *r, const struct addr *a)
 {
-	struct candidates *c = &r->family[a->family == ADDR_V6 ? FAMILY_V6 : FAMILY_V4];
+	unsigned family = a->family == ADDR_V6 ? FAMILY_V6 : FAMILY_V4;
+	struct candidates *c = &r->family[family];
 
-	if (a->family != ADDR_NONE && c->n < ANSWER_ADDRS)
-		c->a[c->n++] = *a;
+	if (a->family != ADDR_NONE && c->n < r->most)
+		r->found[family * r->most + c->n++] = *a;
 }
 
 /* RFC 8305 section 3: AAAA starts at once; A waits a little for AAAA. */
@@ -353,25 +362,27 @@ on_answer(struct name_query *q, unsigned family, enum answer_status status,
 	}
 }
 
+/* Of `most` addresses of each family. */
 static struct race *
-race_new(struct session *s)
+race_new(struct session *s, unsigned most)
 {
-	struct race *r = calloc(1, sizeof(*r));
+	unsigned room = most < ATTEMPTS_MAX ? most : ATTEMPTS_MAX;
+	struct race *r = malloc(
+	    sizeof(*r) + room * sizeof(r->attempts[0]) + FAMILIES * most * sizeof(r->found[0]));
 
 	if (r == NULL) {
 		session_fail(s, REASON_GENERAL, errno, RULE_NONE);
 		return NULL;
 	}
+	memset(r, 0, sizeof(*r));
 	r->s = s;
+	r->room = room;
+	r->most = most;
+	r->found = (struct addr *)(r->attempts + room);
 	r->port = s->hs->asked.port;
 	r->rule = r->judged = RULE_NONE;
 	r->q.cb = on_answer;
 	r->next.cb = on_next;
-	for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {
-		r->attempts[i].race = r;
-		r->attempts[i].fd = -1;
-		r->attempts[i].ev.fd = -1;
-	}
 	s->hs->race = r;
 	return r;
 }
@@ -379,7 +390,7 @@ race_new(struct session *s)
 void
 race_address(struct session *s, const struct addr *a, uint32_t rule)
 {
-	struct race *r = race_new(s);
+	struct race *r = race_new(s, 1);
 
 	if (r == NULL)
 		return;
@@ -391,7 +402,7 @@ race_address(struct session *s, const struct addr *a, uint32_t rule)
 void
 race_name(struct session *s)
 {
-	struct race *r = race_new(s);
+	struct race *r = race_new(s, ANSWER_ADDRS);
 
 	if (r == NULL)
 		return;
@@ -404,7 +415,7 @@ race_upstream(struct session *s, uint32_t rule, uint32_t index)
 {
 	const struct image *img = s->hs->policy->img;
 	const struct image_upstream *u = image_upstream(img, index);
-	struct race *r = race_new(s);
+	struct race *r = race_new(s, u->addr.family != ADDR_NONE ? 1 : ANSWER_ADDRS);
 
 	if (r == NULL)
 		return;

@@ -304,7 +304,7 @@ struct session *
 session_new(struct worker *w, int fd, const struct addrport *client, const struct addrport *gateway)
 {
 	struct session *s = slot_free(w);
-	struct handshake *hs = s != NULL ? calloc(1, sizeof(*hs)) : NULL;
+	struct handshake *hs = s != NULL ? spare_take(&w->spare, sizeof(*hs)) : NULL;
 
 	if (hs == NULL) {
 		close(fd);
@@ -360,7 +360,7 @@ handshake_free(struct session *s)
 	held_free(hs->unsent);
 	held_free(hs->behind);
 	explicit_bzero(hs, sizeof(*hs)); /* it may hold a password */
-	free(hs);
+	spare_give(&s->w->spare, hs);
 	s->hs = NULL;
 }
 

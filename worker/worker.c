@@ -73,6 +73,7 @@ worker_free(struct worker *w)
 	}
 	if (w->counts != NULL)
 		counts_unmap(w->counts, w->nslots);
+	spare_end(&w->spare);
 	free(w->slots);
 	free(w);
 }

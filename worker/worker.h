@@ -18,6 +18,7 @@
 #include "common/reassembly.h"
 #include "worker/names.h"
 #include "worker/protected.h"
+#include "worker/spare.h"
 #include "worker/upstream.h"
 
 struct session;
@@ -89,6 +90,7 @@ struct worker {
 	SLIST_HEAD(, session) unused; /* of them */
 	uint32_t handshakes;          /* sessions whose request is not decided */
 	uint32_t sessions;            /* slots in use */
+	struct spare spare;           /* struct handshake */
 	TAILQ_HEAD(, listener) listeners;
 	struct deadline accept_pause; /* armed while the machine is out of descriptors or memory */
 	bool accepting;

@@ -103,6 +103,36 @@ test_accepted(void **state)
 	world_end();
 }
 
+/* A block that served one handshake serves another: nothing of the first is in it. */
+static void
+test_nothing_is_left_for_the_next(void **state)
+{
+	static const struct handshake none;
+	const struct handshake *first;
+	int fd;
+
+	(void)state;
+	start();
+	fd = client_gives("\1\5Alice\6secre", 13);
+	world_run(30);
+	first = W.w->slots[0].hs;
+	assert_memory_equal(first->in + 2, "Alice\6secre", 11);
+	close(fd);
+	world_until(W.w->slots[0].state == SESSION_FREE);
+	fd = client_new();
+	world_until(W.w->slots[0].hs != NULL);
+#if !SANITIZED
+	assert_ptr_equal(W.w->slots[0].hs, first);
+#endif
+	first = W.w->slots[0].hs;
+	assert_memory_equal(first->in, none.in, sizeof(none.in));
+	assert_memory_equal(first->user, none.user, sizeof(none.user));
+	assert_int_equal(first->in_len, 0);
+	assert_null(first->policy);
+	close(fd);
+	world_end();
+}
+
 /* Greeting, credentials, request and data in one write. */
 static void
 test_coalesced(void **state)
@@ -366,6 +396,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_accepted),
+		cmocka_unit_test(test_nothing_is_left_for_the_next),
 		cmocka_unit_test(test_coalesced),
 		cmocka_unit_test(test_longest),
 		cmocka_unit_test(test_denied),
