@@ -123,7 +123,6 @@ become(const char *path, const char *name, int sock, bool quiet, char **envp)
 		_exit(126);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	priority_restore();
 	execve(path, argv, envp);
 	_exit(errno == ENOENT ? 127 : 126);
 }
@@ -191,8 +190,10 @@ spawn(struct child *c)
 		return -1;
 	char **envp = environment(c->role);
 	c->pid = fork();
-	if (c->pid == 0)
+	if (c->pid == 0) {
+		priority_child(c->role);
 		become(path, name, sv[1], f->quiet, envp);
+	}
 	int saved = errno;
 	close(sv[1]);
 	if (c->pid == -1 || start_channel(c, sv[0]) == -1) {

@@ -1,11 +1,13 @@
 /*
- * The master's place among those that want the processor. SCHED_RESET_ON_FORK is not used: it would
- * take a negative nice value of the operator's from the children.
+ * Who waits for the processor. SCHED_RESET_ON_FORK is not used: it would take a negative nice value
+ * of the operator's from the children.
  */
 #include "master/priority.h"
 
 #include <sched.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <sys/utsname.h>
 
 static bool yields;
 
@@ -17,15 +19,27 @@ set(int policy)
 	return sched_setscheduler(0, policy, &none) == 0;
 }
 
-void
-priority_yield(void)
+/* Whether the kernel has EEVDF (6.6). The scheduler before it lets who yields wait for as much as
+ * 6 ms while passwords are hashed. */
+static bool
+waits_are_short(void)
 {
-	yields = sched_getscheduler(0) == SCHED_OTHER && set(SCHED_BATCH);
+	struct utsname kernel;
+	unsigned major, minor;
+
+	return uname(&kernel) == 0 && sscanf(kernel.release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 6 || (major == 6 && minor >= 6));
 }
 
 void
-priority_restore(void)
+priority_yield(void)
 {
-	if (yields)
+	yields = waits_are_short() && sched_getscheduler(0) == SCHED_OTHER && set(SCHED_BATCH);
+}
+
+void
+priority_child(enum role r)
+{
+	if (yields && r != ROLE_WORKER)
 		(void)set(SCHED_OTHER);
 }

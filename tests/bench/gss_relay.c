@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/uio.h>
@@ -246,6 +247,7 @@ int
 main(int argc, char **argv)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET };
+	struct sched_param none = { 0 };
 	socklen_t len = sizeof(sin);
 	gss_cred_id_t cred;
 	OM_uint32 minor;
@@ -253,6 +255,8 @@ main(int argc, char **argv)
 
 	if (argc != 2)
 		errx(2, "usage: gss_relay KEYTAB");
+	if (sched_setscheduler(0, SCHED_BATCH, &none) == -1) /* as the gateway's worker */
+		err(1, "sched_setscheduler");
 	cred = acceptor_of(argv[1]);
 	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

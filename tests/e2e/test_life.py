@@ -29,6 +29,29 @@ def test_start_and_end(gateway):
     assert not left, f"left behind in the run directory: {left}"
 
 
+def policies(g):
+    """The scheduling policies of its processes, by program."""
+    return {(sally.comm(k), os.sched_getscheduler(k)) for k in [g.master(), *g.children()]}
+
+
+def test_master_and_workers_take_the_processor_from_nobody(gateway):
+    g = gateway(expect_lost=1)
+    batch = {("sallyportd", os.SCHED_BATCH), ("worker", os.SCHED_BATCH), ("resolver", os.SCHED_OTHER)}
+    assert policies(g) == batch
+    os.kill(g.children("worker")[0], signal.SIGKILL)
+    g.record("child-lost")
+    peers.wait_for(lambda: len(g.children("worker")) == 2, 10)
+    assert policies(g) == batch, "a worker that takes another's place has its policy"
+
+
+@pytest.mark.parametrize("wrapper,policy", [(["chrt", "-r", "1"], os.SCHED_RR), (["setarch", "--uname-2.6"], os.SCHED_OTHER)],
+                         ids=["the operator's own policy", "a kernel before 6.6"])
+def test_a_policy_that_stays(gateway, wrapper, policy):
+    """Where the operator has chosen, and where the scheduler would let them wait for long."""
+    g = gateway(wrapper=wrapper)
+    assert policies(g) == {(program, policy) for program in ("sallyportd", "worker", "resolver")}
+
+
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
 def test_every_session_gets_its_closing_record(gateway, echo, sig):
     g = gateway()
