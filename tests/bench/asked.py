@@ -70,7 +70,7 @@ def asked():
         needed = [n for n in works.SERVERS if any(n in able(w) for w in of_works if is_of(word, w))]
         if not set(needed) & set(names):
             refuse(f"WORK={word} needs {' or '.join(needed)} in SERVERS")
-    pairs, seconds, mib = number("PAIRS", 5, int, 1000), number("STRETCH", 0.8, float, 60), number("MIB", 128, int, 1024)
+    pairs, seconds, mib = number("PAIRS", 5, int, 1000), number("STRETCH", 0.4, float, 60), number("MIB", 128, int, 1024)
     if os.geteuid() != 0:
         refuse("the gateway's sandbox needs root, expected to be called by root (sudo make bench)")
     return Asked(of_works, names, pairs, seconds, mib, part=len(of_works) < len(WORKS) or len(names) < len(works.SERVERS),

@@ -83,7 +83,7 @@ class Report:
 
     def rounds(self):
         fewer = [f"of {n} {min(most, self.run.pairs)}" for n, most in works.FEWER.items() if n in self.run.names]
-        aimed = f"of works with an aim {self.run.pairs * works.AIMED}"
+        aimed = f"of what is judged {self.run.pairs * works.AIMED}"
         return f"Rounds: {', '.join([str(self.run.pairs), aimed, *fewer])}. Few say little: with one, a ratio is often 20 % off."
 
     def summary(self):

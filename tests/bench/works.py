@@ -18,7 +18,7 @@ ABREAST = 64  # at a time
 SESSIONS = 5000  # the most that are open at a time
 FEW = 10
 STARTS = 5
-AIMED = 3  # rounds of a work with an aim, for each of the others': what is judged must be known best
+AIMED = 6  # rounds of a work that is judged, for each of the others': its figure must be known best
 FEWER = {"microsocks": 3, "dante": 3, "none": 1}  # rounds at most: what need not be known as well
 SMALL = 100  # prefixes: freeing what a large table was read into leaves room in the heap, which sessions would seem not to need
 
@@ -31,16 +31,20 @@ class Work:
     unit: str = "us"  # of CPU, for what
     first: int = 2000  # units of the stretch by which the others' length is found
     aim: float = None  # times the floor, at most
+    judged: bool = False  # by another work
     settle: bool = False
+
+    def rounds(self, pairs):
+        return pairs * (AIMED if self.aim or self.judged else 1)
 
 
 def counted(number, what):
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def pingpong(sessions, aim=None):
-    return Work(f"pingpong-{sessions}", f"ping-pong, {counted(sessions, 'session')}", ("pingpong", sessions, "N"), aim=aim,
-                first=max(4000, 2 * sessions))
+def pingpong(sessions, **how):
+    return Work(f"pingpong-{sessions}", f"ping-pong, {counted(sessions, 'session')}", ("pingpong", sessions, "N"),
+                first=max(4000, 2 * sessions), **how)
 
 
 def bulk(way, streams, aim=None):
@@ -59,7 +63,7 @@ PASSWORDS = {
 }
 KINDS = {
     "connect": [Work("connect", "connection", ("connect", "N", ABREAST), first=1000, aim=1.35, settle=True)],
-    "pingpong": [pingpong(1), pingpong(64, 1.08), pingpong(SESSIONS)],
+    "pingpong": [pingpong(1), pingpong(64, aim=1.08), pingpong(SESSIONS, judged=True)],
     "bulk": [bulk(way, streams, 1.03 if streams == 8 else None) for way in ("down", "up") for streams in (1, 8, 64)],
     "udp": [udp(size, n, 1.05 if size == 512 else None) for size in (64, 512, 1200) for n in (1, 16)],
     **PASSWORDS,
@@ -116,7 +120,7 @@ class Runner:
                         units[w, s] = max(w.first, int(first.said["rate"] * self.seconds))
             for pair in range(self.pairs * AIMED):
                 for w, s in units:
-                    if pair < FEWER.get(s.name, self.pairs * (AIMED if w.aim else 1)):
+                    if pair < FEWER.get(s.name, w.rounds(self.pairs)):
                         self.keep(w.name, s, self.attempt(w.name, lambda: load(w, s, units[w, s]), s))
                 for s in up:
                     if pair < self.pairs and s.name == "sallyport" and kind.startswith("password"):
