@@ -152,6 +152,7 @@ LOAD_SRC := $(wildcard tests/bench/load*.c)
 BENCHERS := $(B)/bench/load $(patsubst tests/%.c,$(B)/%,$(filter-out $(LOAD_SRC),$(wildcard tests/bench/*.c)))
 $(B)/bench/load: $(call obj,$(LOAD_SRC))
 $(filter-out %/load,$(BENCHERS)): $(B)/%: $(O)/tests/%.o
+$(B)/bench/floor $(B)/bench/gss_relay: $(O)/master/priority.o
 # Those that stand for programs on MIT's API.
 $(B)/bench/gss_%: LIBS_BENCH := -lgssapi_krb5 -lpthread
 $(BENCHERS):

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 
 static bool yields;
@@ -19,8 +20,8 @@ set(int policy)
 	return sched_setscheduler(0, policy, &none) == 0;
 }
 
-/* Whether the kernel has EEVDF (6.6). The scheduler before it lets who yields wait for as much as
- * 6 ms while passwords are hashed. */
+/* Whether the kernel has EEVDF (6.6). The scheduler before it may keep a SCHED_BATCH process
+ * waiting for 6 ms and more while passwords are hashed. */
 static bool
 waits_are_short(void)
 {
@@ -34,7 +35,9 @@ waits_are_short(void)
 void
 priority_yield(void)
 {
-	yields = waits_are_short() && sched_getscheduler(0) == SCHED_OTHER && set(SCHED_BATCH);
+	bool usual = sched_getscheduler(0) == SCHED_OTHER && getpriority(PRIO_PROCESS, 0) == 0;
+
+	yields = usual && waits_are_short() && set(SCHED_BATCH);
 }
 
 void

@@ -9,8 +9,8 @@
 #include "common/msg.h"
 
 /* From now on whoever runs is not interrupted for this process and its workers (sched(7),
- * SCHED_BATCH), where it has the usual policy, since the operator may have chosen another, and the
- * kernel is 6.6 or newer. */
+ * SCHED_BATCH), where it has the usual policy and nice value, since the operator may have chosen
+ * others, and the kernel is 6.6 or newer. */
 void priority_yield(void);
 /* In a forked child, before exec: but for a worker, the policy that priority_yield found.
  * Async-signal-safe. */

@@ -31,7 +31,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -44,6 +43,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "master/priority.h"
 
 #define SCRATCH   (480 * 1024)  /* octets of a recv, and the most kept for who takes no more */
 #define EVENTS    256           /* of an epoll_wait */
@@ -548,7 +549,6 @@ main(int argc, char *argv[])
 	int processes = argc > 2 ? atoi(argv[2]) : (int)sysconf(_SC_NPROCESSORS_ONLN);
 	in_port_t port = htons((uint16_t)atoi(argc > 1 ? argv[1] : ""));
 	int listeners[PROCESSES];
-	struct sched_param none = { 0 };
 	struct rlimit files;
 	pid_t parent = getpid();
 
@@ -557,8 +557,7 @@ main(int argc, char *argv[])
 	getrlimit(RLIMIT_NOFILE, &files);
 	files.rlim_cur = files.rlim_max < FDS ? files.rlim_max : FDS;
 	setrlimit(RLIMIT_NOFILE, &files);
-	if (sched_setscheduler(0, SCHED_BATCH, &none) == -1)
-		err(1, "sched_setscheduler");
+	priority_yield();
 	for (int i = 0; i < processes; i++)
 		listeners[i] = listener_open(&port);
 	for (int i = 0; i < processes; i++) {

@@ -9,11 +9,11 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/uio.h>
 
+#include "master/priority.h"
 #include "tests/bench/gss.h"
 
 #define SCRATCH (60 * 1024) /* octets, as the worker's */
@@ -247,7 +247,6 @@ int
 main(int argc, char **argv)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET };
-	struct sched_param none = { 0 };
 	socklen_t len = sizeof(sin);
 	gss_cred_id_t cred;
 	OM_uint32 minor;
@@ -255,8 +254,7 @@ main(int argc, char **argv)
 
 	if (argc != 2)
 		errx(2, "usage: gss_relay KEYTAB");
-	if (sched_setscheduler(0, SCHED_BATCH, &none) == -1) /* as the gateway's worker */
-		err(1, "sched_setscheduler");
+	priority_yield(); /* as the gateway's worker */
 	cred = acceptor_of(argv[1]);
 	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

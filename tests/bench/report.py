@@ -83,7 +83,7 @@ class Report:
 
     def rounds(self):
         fewer = [f"of {n} {min(most, self.run.pairs)}" for n, most in works.FEWER.items() if n in self.run.names]
-        aimed = f"of what is judged {self.run.pairs * works.AIMED}"
+        aimed = f"of works with an aim, and of ping-pong on {works.SESSIONS:,} sessions, {self.run.pairs * works.AIMED}"
         return f"Rounds: {', '.join([str(self.run.pairs), aimed, *fewer])}. Few say little: with one, a ratio is often 20 % off."
 
     def summary(self):
@@ -164,7 +164,7 @@ class Report:
             keys = ["worker", "authd", "sallyportd", "sum", "alone", "greet"]
             rows = [[r["clients"], *(f"{r[k]:.0f}" for k in keys),
                      *self.aim("GSSAPI negotiation", r["beyond"], r["aim"], f"{r['beyond']:.0f}")] for r in parts["handshakes"]]
-            yield "GSSAPI negotiation, us of CPU:"
+            yield f"GSSAPI negotiation, us of CPU (busy, {self.run.pairs * gssapi.ROUNDS[gssapi.BUSY]} rounds, alone {self.run.pairs}):"
             yield table(["clients at a time", "worker", "authd", "master", "sum", "gss_accept_sec_context alone",
                          "of the sum, to connect and greet", "beyond gss_accept_sec_context", "aim"], rows)
         if "parts" in parts:

@@ -31,7 +31,7 @@ class Work:
     unit: str = "us"  # of CPU, for what
     first: int = 2000  # units of the stretch by which the others' length is found
     aim: float = None  # times the floor, at most
-    judged: bool = False  # by another work
+    judged: bool = False  # as a side of another ratio that has an aim
     settle: bool = False
 
     def rounds(self, pairs):
@@ -43,8 +43,9 @@ def counted(number, what):
 
 
 def pingpong(sessions, **how):
+    """Some on each session, so that the first, which finds no buffer made yet, is few of them."""
     return Work(f"pingpong-{sessions}", f"ping-pong, {counted(sessions, 'session')}", ("pingpong", sessions, "N"),
-                first=max(4000, 2 * sessions), **how)
+                first=max(4000, 8 * sessions), **how)
 
 
 def bulk(way, streams, aim=None):
@@ -120,7 +121,7 @@ class Runner:
                         units[w, s] = max(w.first, int(first.said["rate"] * self.seconds))
             for pair in range(self.pairs * AIMED):
                 for w, s in units:
-                    if pair < FEWER.get(s.name, w.rounds(self.pairs)):
+                    if pair < min(FEWER.get(s.name, self.pairs * AIMED), w.rounds(self.pairs)):
                         self.keep(w.name, s, self.attempt(w.name, lambda: load(w, s, units[w, s]), s))
                 for s in up:
                     if pair < self.pairs and s.name == "sallyport" and kind.startswith("password"):

@@ -64,6 +64,43 @@ test_reset_behind_the_request(void **state)
 	world_end();
 }
 
+/* As many addresses as answers carry, each of them tried: families in turn, RFC 8305 section 4. */
+static void
+test_all_that_answers_carry(void **state)
+{
+	char text[ANSWER_ADDRS][INET_ADDRSTRLEN];
+	const char *v4[ANSWER_ADDRS], *v6[ANSWER_ADDRS];
+	unsigned tried = 0;
+	int fd;
+
+	(void)state;
+	for (unsigned i = 0; i < ANSWER_ADDRS; i++) {
+		v4[i] = text[i];
+		v6[i] = "::1";
+		snprintf(text[i], sizeof(text[i]), "127.0.1.%u", i + 1);
+	}
+	world_start(&world_default);
+	world_peer(&W.resolver, ROLE_RESOLVER, 5);
+	fd = client_asks_name("many.example.com", 1); /* where nobody listens */
+	uint32_t id = lookup_id(1);
+	answer(id, LOOKUP_A, ANSWER_OK, v4, ANSWER_ADDRS);
+	answer(id, LOOKUP_AAAA, ANSWER_OK, v6, ANSWER_ADDRS);
+	client_expect(fd, "\5\5", 2);
+	for (unsigned i = 0; i < W.nseen; i++) {
+		const struct msg_attempt *a = (const void *)W.seen[i].payload;
+		char to[ADDR_TEXT];
+
+		if (W.seen[i].type != MSG_ATTEMPT)
+			continue;
+		const char *expected = (tried % 2 == 0 ? v6 : v4)[tried / 2];
+		assert_string_equal(addr_format(&a->target.a, to, sizeof(to)), expected);
+		tried++;
+	}
+	assert_int_equal(tried, 2 * ANSWER_ADDRS);
+	close(fd);
+	world_end();
+}
+
 static void
 test_name(void **state)
 {
@@ -352,6 +389,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reset_behind_the_request),
 		cmocka_unit_test(test_name),
+		cmocka_unit_test(test_all_that_answers_carry),
 		cmocka_unit_test(test_name_without_aaaa),
 		cmocka_unit_test(test_name_fails),
 		cmocka_unit_test(test_name_addresses_blocked),
