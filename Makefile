@@ -154,6 +154,7 @@ $(B)/bench/load: $(call obj,$(LOAD_SRC))
 $(filter-out %/load,$(BENCHERS)): $(B)/%: $(O)/tests/%.o
 $(B)/bench/floor $(B)/bench/gss_relay: $(O)/master/priority.o
 # Those that stand for programs on MIT's API.
+$(B)/bench/gss_load: $(O)/tests/bench/load_stats.o
 $(B)/bench/gss_%: LIBS_BENCH := -lgssapi_krb5 -lpthread
 $(BENCHERS):
 	$(call folder,$(@D))

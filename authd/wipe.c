@@ -24,6 +24,9 @@ free(void *p)
 {
 	if (p == NULL)
 		return;
+	/* Built with -flto, _FORTIFY_SOURCE knows of a caller's allocation, of which this is more.
+	 */
+	__asm__ volatile("" : "+r"(p));
 	explicit_bzero(p, malloc_usable_size(p));
 	__libc_free(p);
 }

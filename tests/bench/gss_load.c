@@ -21,6 +21,7 @@
 #include <time.h>
 
 #include "tests/bench/gss.h"
+#include "tests/bench/load_stats.h"
 
 #define PIECE   60000 /* octets of data in a token of the client's */
 #define MIB     (1024ull * 1024)
@@ -32,13 +33,21 @@ static _Thread_local uint8_t buf[TOKEN_MAX];
 static uint8_t block[PIECE];
 
 static uint64_t
-cpu(void)
+ns_of(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
+
+static uint64_t
+cpu(void)
+{
+	return ns_of(CLOCK_THREAD_CPUTIME_ID);
+}
+
+static uint64_t began;
 
 static void
 begin(void)
@@ -49,12 +58,17 @@ begin(void)
 	fflush(stdout);
 	if (fgets(line, sizeof(line), stdin) == NULL)
 		exit(1);
+	began = ns_of(CLOCK_MONOTONIC);
 }
 
+/* After so many units. */
 static void
-done(void)
+done(double units)
 {
+	double seconds = (double)(ns_of(CLOCK_MONOTONIC) - began) / 1e9;
+
 	puts("done");
+	stats_print(units, seconds);
 	fflush(stdout);
 }
 
@@ -216,7 +230,7 @@ upload(int fd, gss_ctx_id_t ctx, bool conf, uint64_t octets, pthread_t thread)
 	for (size_t i = 0; i < n; i++)
 		send_message(fd, MTYP_DATA, &tokens[i]);
 	pthread_join(thread, NULL);
-	done();
+	done((double)octets / 1e6);
 	if (target.taken != octets)
 		errx(1, "the target has got %llu octets", (unsigned long long)target.taken);
 	printf("tokens %zu\n", n);
@@ -246,7 +260,7 @@ download(int fd, gss_ctx_id_t ctx, uint64_t octets, pthread_t thread)
 			gss_release_buffer(&minor, &data);
 		}
 	}
-	done();
+	done((double)octets / 1e6);
 	/* A token is 16 octets of header, and at most as much again of confounder, header and
 	 * checksum. */
 	if (n == 0 || plain == 0 || raw < octets + 28 * n || raw > octets + 80 * n)
@@ -277,7 +291,8 @@ bulk(int port, uint8_t level, bool up, uint64_t octets)
 
 static struct {
 	int port, level, each;
-} connections;
+	pthread_mutex_t lock; /* of the latencies */
+} connections = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void *
 one_client(void *arg)
@@ -287,12 +302,17 @@ one_client(void *arg)
 	OM_uint32 minor;
 
 	for (int i = 0; i < connections.each; i++) {
+		uint64_t from = ns_of(CLOCK_MONOTONIC);
+
 		ctx = GSS_C_NO_CONTEXT;
 		fd = dial(port);
 		if (level >= 0)
 			negotiate(fd, &ctx, (uint8_t)level);
 		else
 			greet(fd, 0);
+		pthread_mutex_lock(&connections.lock);
+		stats_add((int64_t)(ns_of(CLOCK_MONOTONIC) - from));
+		pthread_mutex_unlock(&connections.lock);
 		close(fd);
 		gss_delete_sec_context(&minor, &ctx, GSS_C_NO_BUFFER);
 	}
@@ -315,7 +335,7 @@ many(int port, int level, int n, int clients)
 		pthread_create(&thread[i], NULL, one_client, NULL);
 	for (int i = 0; i < clients; i++)
 		pthread_join(thread[i], NULL);
-	done();
+	done(n);
 }
 
 /* --- MIT's work alone --- */

@@ -66,7 +66,8 @@ class Bench:
     def relay(self, enctype, level, way, pairs, mib):
         gb = mib * 1024 * 1024 / 1e9
         got = [[self.load(s, enctype, gb, "bulk", level, way, mib) for s in (self.gateway, self.mit)] for _ in range(pairs)]
-        return {"enctype": ENCTYPES[enctype], "level": level, "way": way,
+        rate, mit_rate = (statistics.median(r[i].said["rate"] for r in got) for i in range(2))
+        return {"enctype": ENCTYPES[enctype], "level": level, "way": way, "rate": rate, "mit_rate": mit_rate,
                 "gateway": statistics.median(a.cost for a, _ in got) / 1e6, "mit": statistics.median(b.cost for _, b in got) / 1e6,
                 "ratio": statistics.median(a.cost / b.cost for a, b in got), "aim": AIM[level] if enctype == MAIN else None,
                 "octets": gb * 1e9 / got[0][0].said["tokens"]}
@@ -105,6 +106,7 @@ class Bench:
             yield {"clients": clients, "sum": us(lambda a, b, c: a.cost), "alone": us(lambda a, b, c: b),
                    "beyond": us(lambda a, b, c: a.cost - b), "greet": us(lambda a, b, c: c.cost),
                    "aim": AIM_NEGOTIATION if clients == BUSY else None,
+                   **{k: us(lambda a, b, c: a.said[k]) for k in ("rate", "p50_us", "p99_us")},
                    **{name: us(lambda a, b, c: a.cpu[name] / n / 1e3) for name in ("worker", "authd", "sallyportd")}}
 
 

@@ -135,12 +135,10 @@ results_print(double seconds)
 {
 	double units = (double)load.done / (load.octets ? 1 << 20 : 1);
 
-	printf("units %.0f\nseconds %.6f\nrate %.1f\n", units, seconds, units / seconds);
+	printf("units %.0f\n", units);
+	stats_print(units, seconds);
 	if (load.tick != NULL)
 		printf("lost %llu\n", (unsigned long long)load.lost);
-	if (stats_quantile(0.5) > 0)
-		printf("p50_us %.1f\np99_us %.1f\n", (double)stats_quantile(0.5) / 1e3,
-		    (double)stats_quantile(0.99) / 1e3);
 }
 
 int

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tests/bench/load_stats.h"
+
 #define PEERS                                                                                 \
 	8 /* target ports: they, and the clients' addresses, keep TIME_WAIT from using up the \
 	     ports */
@@ -110,11 +112,5 @@ void target_close(struct conn *);
 void message_fill(uint8_t *, size_t len, uint64_t unit);
 /* False where they are not whole; the unit, where they are. */
 bool message_read(const uint8_t *, size_t len, uint64_t *unit);
-
-/* --- load_stats.c --- */
-
-void stats_add(int64_t ns);
-/* The latency that a part q of all units is below; 0 where there are none. */
-int64_t stats_quantile(double q);
 
 #endif

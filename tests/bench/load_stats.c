@@ -2,7 +2,9 @@
  * Latencies of the load generator, counted in buckets that are 1/64 wide of what they hold: no
  * unit's latency is kept.
  */
-#include "load.h"
+#include "tests/bench/load_stats.h"
+
+#include <stdio.h>
 
 #define FINE_BITS 6
 #define FINE      (1 << FINE_BITS)
@@ -33,15 +35,22 @@ stats_add(int64_t ns)
 	total++;
 }
 
-int64_t
-stats_quantile(double q)
+/* us that a part q of all units is below. */
+static double
+quantile(double q)
 {
 	uint64_t want = (uint64_t)((double)total * q), seen = 0;
 	unsigned b = 0;
 
-	if (total == 0)
-		return 0;
 	while (b + 1 < sizeof(buckets) / sizeof(buckets[0]) && (seen += buckets[b]) <= want)
 		b++;
-	return (int64_t)(bucket_least(b) + bucket_least(b + 1)) / 2;
+	return (double)(bucket_least(b) + bucket_least(b + 1)) / 2e3;
+}
+
+void
+stats_print(double units, double seconds)
+{
+	printf("seconds %.6f\nrate %.1f\n", seconds, units / seconds);
+	if (total > 0)
+		printf("p50_us %.1f\np99_us %.1f\n", quantile(0.5), quantile(0.99));
 }

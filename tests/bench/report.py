@@ -24,7 +24,8 @@ named at the end."""
 RATIOS = """CPU of all the server's processes for a unit of work. floor: CPU time; the others: multiples of it. A ratio is the median \
 of the pairs' ratios, not the ratio of the CPU columns."""
 GSSAPI = f"""GSSAPI, CPU s/GB of the whole relay, against the same relay on MIT's gss_wrap and gss_unwrap. A ratio is the median of \
-the pairs' ratios, not the ratio of the columns; of the encryption types behind {gssapi.ENCTYPES[gssapi.MAIN]} it is that of one pair:"""
+the pairs' ratios, not the ratio of the columns; of the encryption types behind {gssapi.ENCTYPES[gssapi.MAIN]} it is that of one pair. MB/s: of one session, whose client makes its \
+tokens beforehand, or only reads them:"""
 RATES = f"""Rates (units a second, of bulk MiB a second), latencies and CPU of a unit. A latency is that of one unit of many under \
 way, so it includes waiting: {works.ABREAST} at a time of connections, passwords and round trips (on one session 1), 16 \
 datagrams an association. none: no proxy, the load goes straight to its targets."""
@@ -157,16 +158,21 @@ class Report:
             for r in parts["bulk"]:
                 what = f"{LEVELS[r['level']]}, {works.WAYS[r['way']]}"
                 rows.append([what, r["enctype"], f"{r['gateway']:.2f}", f"{r['mit']:.2f}",
-                             *self.aim(f"GSSAPI {what}", r["ratio"], r["aim"], f"{r['ratio']:.3f}"), f"{r['octets']:.0f}"])
+                             *self.aim(f"GSSAPI {what}", r["ratio"], r["aim"], f"{r['ratio']:.3f}"), f"{r['octets']:.0f}",
+                             figure(r["rate"]), figure(r["mit_rate"])])
             yield GSSAPI
-            yield table(["", "encryption type", "sallyport", "MIT's relay", "ratio", "aim", "octets a token"], rows)
+            yield table(["", "encryption type", "sallyport", "MIT's relay", "ratio", "aim", "octets a token",
+                         "MB/s", "MIT's relay, MB/s"], rows)
         if "handshakes" in parts:
             keys = ["worker", "authd", "sallyportd", "sum", "alone", "greet"]
             rows = [[r["clients"], *(f"{r[k]:.0f}" for k in keys),
-                     *self.aim("GSSAPI negotiation", r["beyond"], r["aim"], f"{r['beyond']:.0f}")] for r in parts["handshakes"]]
-            yield f"GSSAPI negotiation, us of CPU (busy, {self.run.pairs * gssapi.ROUNDS[gssapi.BUSY]} rounds, alone {self.run.pairs}):"
+                     *self.aim("GSSAPI negotiation", r["beyond"], r["aim"], f"{r['beyond']:.0f}"),
+                     *(figure(r[k]) for k in ("rate", "p50_us", "p99_us"))] for r in parts["handshakes"]]
+            yield (f"GSSAPI negotiation, us of CPU (busy, {self.run.pairs * gssapi.ROUNDS[gssapi.BUSY]} rounds, alone {self.run.pairs}); "
+                   "rate and latencies have the clients' own work in them:")
             yield table(["clients at a time", "worker", "authd", "master", "sum", "gss_accept_sec_context alone",
-                         "of the sum, to connect and greet", "beyond gss_accept_sec_context", "aim"], rows)
+                         "of the sum, to connect and greet", "beyond gss_accept_sec_context", "aim", "a second", "p50, us", "p99, us"],
+                        rows)
         if "parts" in parts:
             keys = ["wrap2", "unwrap2", "wrap1", "unwrap1", "hash", "encipher", "decipher"]
             rows = [[r["enctype"], *(f"{r[k]:.2f}" for k in keys)] for r in parts["parts"]]
