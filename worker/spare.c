@@ -1,3 +1,7 @@
+/*
+ * Blocks kept for the next who wants one. Owns those that wait; who gives one back has wiped what
+ * is secret in it.
+ */
 #include "worker/spare.h"
 
 #include <stdlib.h>

@@ -4,8 +4,9 @@
 #include "worker/worker.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
-#include <sys/mman.h>
+#include <string.h>
 
 #include "worker/accept.h"
 #include "worker/egress.h"
@@ -21,12 +22,11 @@ report_resolver(void *arg, uint32_t spawn)
 struct worker *
 worker_new(struct loop *l, uint32_t slots)
 {
-	/* Zeros, of which no more is memory than is ever used. */
-	struct worker *w =
-	    mmap(NULL, sizeof(*w), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct worker *w = aligned_alloc(_Alignof(struct worker), sizeof(*w));
 
-	if (w == MAP_FAILED)
+	if (w == NULL)
 		return NULL;
+	memset(w, 0, offsetof(struct worker, scratch));
 	w->loop = l;
 	w->nslots = slots;
 	w->slots = calloc(slots, sizeof(*w->slots));
@@ -78,5 +78,5 @@ worker_free(struct worker *w)
 		counts_unmap(w->counts, w->nslots);
 	spare_end(&w->spare);
 	free(w->slots);
-	munmap(w, sizeof(*w));
+	free(w);
 }
