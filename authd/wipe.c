@@ -24,8 +24,7 @@ free(void *p)
 {
 	if (p == NULL)
 		return;
-	/* Built with -flto, _FORTIFY_SOURCE knows of a caller's allocation, of which this is more.
-	 */
+	/* With -flto _FORTIFY_SOURCE knows what the caller asked for, and this is more. */
 	__asm__ volatile("" : "+r"(p));
 	explicit_bzero(p, malloc_usable_size(p));
 	__libc_free(p);

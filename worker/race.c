@@ -57,9 +57,9 @@ struct race {
 	uint16_t port;              /* an upstream's, or that which was asked for */
 	const struct attempt *told; /* that which the master was told of last */
 	unsigned under_way;
-	unsigned used, room; /* attempts[] that have been in use, and those there are */
-	unsigned most;       /* addresses of a family */
-	struct addr *found;  /* FAMILIES times `most`, behind the attempts */
+	unsigned used;      /* attempts[] that have been in use */
+	unsigned most;      /* addresses of a family */
+	struct addr *found; /* FAMILIES times `most`, behind the attempts */
 	struct attempt attempts[];
 };
 
@@ -192,6 +192,13 @@ on_attempt(struct ev *e, uint32_t events)
 	race_next(r);
 }
 
+/* Attempts that there is room for, where a family has `most` addresses. */
+static unsigned
+attempts_of(unsigned most)
+{
+	return most < ATTEMPTS_MAX ? most : ATTEMPTS_MAX;
+}
+
 static struct attempt *
 attempt_unused(struct race *r)
 {
@@ -200,7 +207,7 @@ attempt_unused(struct race *r)
 	for (; a < r->attempts + r->used; a++)
 		if (a->fd == -1)
 			return a;
-	if (r->used == r->room)
+	if (r->used == attempts_of(r->most))
 		return NULL;
 	r->used++;
 	*a = (struct attempt){ .race = r, .fd = -1, .ev.fd = -1 };
@@ -366,7 +373,7 @@ on_answer(struct name_query *q, unsigned family, enum answer_status status,
 static struct race *
 race_new(struct session *s, unsigned most)
 {
-	unsigned room = most < ATTEMPTS_MAX ? most : ATTEMPTS_MAX;
+	unsigned room = attempts_of(most);
 	struct race *r = malloc(
 	    sizeof(*r) + room * sizeof(r->attempts[0]) + FAMILIES * most * sizeof(r->found[0]));
 
@@ -376,7 +383,6 @@ race_new(struct session *s, unsigned most)
 	}
 	memset(r, 0, sizeof(*r));
 	r->s = s;
-	r->room = room;
 	r->most = most;
 	r->found = (struct addr *)(r->attempts + room);
 	r->port = s->hs->asked.port;

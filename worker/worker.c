@@ -26,7 +26,7 @@ worker_new(struct loop *l, uint32_t slots)
 
 	if (w == NULL)
 		return NULL;
-	memset(w, 0, offsetof(struct worker, scratch));
+	memset(w, 0, offsetof(struct worker, scratch)); /* not the buffers, which are its end */
 	w->loop = l;
 	w->nslots = slots;
 	w->slots = calloc(slots, sizeof(*w->slots));

@@ -15,11 +15,11 @@
  *   bulk: a buffer of 480 KiB 35 to 45 % less than 60 KiB towards targets, up to 10 % towards
  *     clients; 120 to 1920 KiB are the same within the noise; 30 KiB is half as much again.
  *   datagrams of 512 octets: UDP_SEGMENT 3 to 7 % less.
- *   SCHED_BATCH, so that a client is not interrupted for its first octets: connect 4 % less,
- * ping-pong on 64 sessions 9 to 13, datagrams 2 to 5 (16 associations up to 33), bulk 6. Tried, and
- * not taken: accept until EAGAIN (3 % more), a second connect() to see that the first is done (no
- * less), read and write (3 to 5 % more for round trips), level-triggered (1 to 3 % more), one
- * unconnected socket an association (5 % more with one association, the same with 8).
+ *   all: SCHED_BATCH, so that a client is not interrupted for its first octets: connect 4 % less,
+ *     ping-pong on 64 sessions 9 to 13, datagrams 2 to 5 (16 associations up to 33), bulk 6.
+ * Tried, and not taken: accept until EAGAIN (3 % more), a second connect() to see that the first is
+ * done (no less), read and write (3 to 5 % more for round trips), level-triggered (1 to 3 % more),
+ * one unconnected socket an association (5 % more with one association, the same with 8).
  * TCP_DEFER_ACCEPT on a target's socket, so that the last ACK goes with the first octets: a target
  * that speaks first would wait for 200 ms. Targets' sockets connected again (AF_UNSPEC) after a
  * session: 2 to 5 % less, but octets that are not acknowledged by then are never sent again. Both

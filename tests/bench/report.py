@@ -24,8 +24,8 @@ named at the end."""
 RATIOS = """CPU of all the server's processes for a unit of work. floor: CPU time; the others: multiples of it. A ratio is the median \
 of the pairs' ratios, not the ratio of the CPU columns."""
 GSSAPI = f"""GSSAPI, CPU s/GB of the whole relay, against the same relay on MIT's gss_wrap and gss_unwrap. A ratio is the median of \
-the pairs' ratios, not the ratio of the columns; of the encryption types behind {gssapi.ENCTYPES[gssapi.MAIN]} it is that of one pair. MB/s: of one session, whose client makes its \
-tokens beforehand, or only reads them:"""
+the pairs' ratios, not the ratio of the columns; of the encryption types behind {gssapi.ENCTYPES[gssapi.MAIN]} it is that of one pair. \
+MB/s: of one session, whose client makes its tokens beforehand, or only reads them:"""
 RATES = f"""Rates (units a second, of bulk MiB a second), latencies and CPU of a unit. A latency is that of one unit of many under \
 way, so it includes waiting: {works.ABREAST} at a time of connections, passwords and round trips (on one session 1), 16 \
 datagrams an association. none: no proxy, the load goes straight to its targets."""

@@ -2,6 +2,7 @@
 over the servers in turns, so that a pair is of one moment."""
 import crypt
 import dataclasses
+import math
 import statistics
 import subprocess
 import time
@@ -121,7 +122,7 @@ class Runner:
                         units[w, s] = max(w.first, int(first.said["rate"] * self.seconds))
             for pair in range(self.pairs * AIMED):
                 for w, s in units:
-                    if pair < min(FEWER.get(s.name, self.pairs * AIMED), w.rounds(self.pairs)):
+                    if pair < min(w.rounds(self.pairs), FEWER.get(s.name, math.inf)):
                         self.keep(w.name, s, self.attempt(w.name, lambda: load(w, s, units[w, s]), s))
                 for s in up:
                     if pair < self.pairs and s.name == "sallyport" and kind.startswith("password"):

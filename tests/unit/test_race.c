@@ -46,6 +46,23 @@ client_asks_name(const char *name, uint16_t port)
 	return fd;
 }
 
+/* The addresses that the master was told of, in turn; how many. */
+static unsigned
+attempts_told(char (*text)[ADDR_TEXT], unsigned room)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < W.nseen; i++) {
+		const struct msg_attempt *a = (const void *)W.seen[i].payload;
+
+		if (W.seen[i].type != MSG_ATTEMPT)
+			continue;
+		assert_true(n < room);
+		addr_format(&a->target.a, text[n++], ADDR_TEXT);
+	}
+	return n;
+}
+
 /* The request and a reset in one event: its end is not told again. */
 static void
 test_reset_behind_the_request(void **state)
@@ -70,7 +87,7 @@ test_all_that_answers_carry(void **state)
 {
 	char text[ANSWER_ADDRS][INET_ADDRSTRLEN];
 	const char *v4[ANSWER_ADDRS], *v6[ANSWER_ADDRS];
-	unsigned tried = 0;
+	char tried[2 * ANSWER_ADDRS][ADDR_TEXT];
 	int fd;
 
 	(void)state;
@@ -86,17 +103,9 @@ test_all_that_answers_carry(void **state)
 	answer(id, LOOKUP_A, ANSWER_OK, v4, ANSWER_ADDRS);
 	answer(id, LOOKUP_AAAA, ANSWER_OK, v6, ANSWER_ADDRS);
 	client_expect(fd, "\5\5", 2);
-	for (unsigned i = 0; i < W.nseen; i++) {
-		const struct msg_attempt *a = (const void *)W.seen[i].payload;
-		char to[ADDR_TEXT];
-
-		if (W.seen[i].type != MSG_ATTEMPT)
-			continue;
-		const char *expected = (tried % 2 == 0 ? v6 : v4)[tried / 2];
-		assert_string_equal(addr_format(&a->target.a, to, sizeof(to)), expected);
-		tried++;
-	}
-	assert_int_equal(tried, 2 * ANSWER_ADDRS);
+	assert_int_equal(attempts_told(tried, 2 * ANSWER_ADDRS), 2 * ANSWER_ADDRS);
+	for (unsigned i = 0; i < 2 * ANSWER_ADDRS; i++)
+		assert_string_equal(tried[i], (i % 2 == 0 ? v6 : v4)[i / 2]);
 	close(fd);
 	world_end();
 }
@@ -214,7 +223,6 @@ test_families_in_turn(void **state)
 	static const char *const v4[] = { "127.0.0.2", "127.0.0.3" }, *const v6[] = { "::1" };
 	struct sockaddr_in at;
 	char text[3][ADDR_TEXT];
-	unsigned n = 0;
 	int fd;
 
 	(void)state;
@@ -226,11 +234,7 @@ test_families_in_turn(void **state)
 	answer(id, LOOKUP_A, ANSWER_OK, v4, 2);
 	answer(id, LOOKUP_AAAA, ANSWER_OK, v6, 1);
 	client_expect_failure(fd, SOCKS_REP_REFUSED);
-	for (unsigned i = 0; i < W.nseen; i++)
-		if (W.seen[i].type == MSG_ATTEMPT && n < 3)
-			addr_format(&((const struct msg_attempt *)W.seen[i].payload)->target.a,
-			    text[n++], ADDR_TEXT);
-	assert_int_equal(n, 3);
+	assert_int_equal(attempts_told(text, 3), 3);
 	assert_string_equal(text[0], "::1");
 	assert_string_equal(text[1], "127.0.0.2");
 	assert_string_equal(text[2], "127.0.0.3");
