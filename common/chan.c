@@ -24,7 +24,8 @@ struct chan_packet {
 	STAILQ_ENTRY(chan_packet) entry;
 	size_t len;
 	int fd; /* -1: none */
-	alignas(MSG_ALIGN) unsigned char data[MSG_PACKET_MAX];
+	/* MSG_PACKET_MAX, but with a descriptor just the one message. */
+	alignas(MSG_ALIGN) unsigned char data[];
 };
 
 union cmsg_fd {
@@ -154,13 +155,16 @@ packet_done(struct chan *c)
 
 	STAILQ_REMOVE_HEAD(&c->out, entry);
 	c->packets_sent++;
+	if (c->open == p)
+		c->open = NULL;
+	explicit_bzero(p->data, p->len); /* it may hold a password */
+	if (p->fd == -1 && c->spare == NULL) {
+		c->spare = p;
+		return;
+	}
 	if (p->fd != -1)
 		close(p->fd);
-	explicit_bzero(p->data, p->len); /* it may hold a password */
-	if (c->spare == NULL)
-		c->spare = p;
-	else
-		free(p);
+	free(p);
 }
 
 static void
@@ -168,7 +172,6 @@ queue_clear(struct chan *c)
 {
 	while (!STAILQ_EMPTY(&c->out))
 		packet_done(c);
-	c->open = NULL;
 	c->queued = 0;
 }
 
@@ -212,7 +215,6 @@ chan_flush(struct chan *c)
 	struct chan_packet *p;
 	bool was = c->throttled;
 
-	c->open = NULL;
 	if (c->before_send != NULL && !c->ended && !STAILQ_EMPTY(&c->out))
 		c->before_send(c);
 	while (!c->ended && !c->broken && (p = STAILQ_FIRST(&c->out)) != NULL) {
@@ -249,7 +251,8 @@ on_turn(struct deadline *d)
 		chan_flush(c);
 }
 
-/* A packet with room for len octets: the one being filled, or a new one. */
+/* A packet with room for len octets: the last of the queue while it has, or a new one. What waits
+ * turn after turn for a peer that does not read is thus kept in as many octets as it has. */
 static struct chan_packet *
 packet_for(struct chan *c, size_t len, int fd)
 {
@@ -257,10 +260,12 @@ packet_for(struct chan *c, size_t len, int fd)
 
 	if (p != NULL && fd == -1 && p->len + len <= MSG_PACKET_MAX)
 		return p;
-	p = c->spare != NULL ? c->spare : malloc(sizeof(*p));
-	if (p == NULL)
+	if (fd == -1 && c->spare != NULL) {
+		p = c->spare;
+		c->spare = NULL;
+	} else if ((p = malloc(sizeof(*p) + (fd == -1 ? MSG_PACKET_MAX : len))) == NULL) {
 		return NULL;
-	c->spare = NULL;
+	}
 	p->len = 0;
 	p->fd = fd;
 	STAILQ_INSERT_TAIL(&c->out, p, entry);

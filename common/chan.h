@@ -2,11 +2,11 @@
  * A channel between two processes: a SOCK_SEQPACKET socket in the event loop, with a bounded queue.
  *
  * No send blocks. Messages of one turn travel together: chan_send appends to a packet that leaves
- * at the end of the turn, or when it is full; chan_send_late, to one that leaves with the next turn
- * that has something to say, since each packet wakes the peer. While more than CHAN_QUEUE_SOFT
- * octets wait to be taken by the peer, its own messages are not read (unless keep_reading), so a
- * peer that never reads stops itself; past CHAN_QUEUE_HARD chan_send fails and the owner gives the
- * peer up.
+ * at the end of the turn, or once the peer has room; chan_send_late, to one that leaves with the
+ * next turn that has something to say, since each packet wakes the peer. While more than
+ * CHAN_QUEUE_SOFT octets wait to be taken by the peer, its own messages are not read (unless
+ * keep_reading), so a peer that never reads stops itself; past CHAN_QUEUE_HARD chan_send fails and
+ * the owner gives the peer up.
  */
 #ifndef COMMON_CHAN_H
 #define COMMON_CHAN_H
@@ -56,9 +56,9 @@ struct chan {
 	/* chan.c's own */
 	struct deadline turn; /* flushes at the end of the turn */
 	STAILQ_HEAD(, chan_packet) out;
-	struct chan_packet *open;  /* being filled */
+	struct chan_packet *open;  /* the last of out, if more may be put into it */
 	struct chan_packet *spare; /* to be filled next */
-	size_t queued;             /* octets in out and open */
+	size_t queued;             /* octets in out */
 	uint64_t packets_queued, packets_sent;
 	bool late; /* `turn` is for messages that nobody waits for */
 	bool throttled, broken, ended, paused;

@@ -459,7 +459,7 @@ def test_floods(stage, gateway, echo):
     print(f"floods: {[f.sent for f in floods]} packets, waits {max(waits):.2f} s, growth {grown} kB")
     assert max(waits) < 8, waits
     # ASan keeps what was freed, up to 256 MiB of it
-    assert max(grown.values()) < (160000 if sally.SANITIZE else 40000), f"kB: {grown}"
+    assert max(grown.values()) < (160000 if sally.SANITIZE else 16000), f"kB: {grown}"
     assert min(f.sent for f in floods) > 500, [f.sent for f in floods]
     lost = len(g.records("child-lost"))
     assert not g.records("child-lost", process="resolver") and not g.records("child-lost", process="password")

@@ -1,6 +1,7 @@
 /* Channels: what the table allows arrives whole and in order; everything else ends the channel. */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -330,6 +331,53 @@ test_peer_that_reads_again(void **state)
 	assert_int_equal(chan_mark(&master), chan_sent(&master));
 }
 
+/* Turn after turn one small message for a peer that does not read: they are kept side by side, not
+ * in a packet's room each, of which CHAN_QUEUE_SOFT would allow ten thousand. */
+static void
+test_few_octets_take_little_room(void **state)
+{
+	struct msg_grant g = { .sid = { 1, 1 } };
+	unsigned turns = 0;
+
+	(void)state;
+	while (chan_send(&master, MSG_GRANT, &g, sizeof(g), -1) == 0 && !chan_full(&master)) {
+		chan_flush(&master);
+		turns++;
+	}
+	uint64_t waiting = chan_mark(&master) - chan_sent(&master);
+	assert_in_range(waiting, 2, 2 * CHAN_QUEUE_SOFT / MSG_PACKET_MAX);
+	assert_true(turns > CHAN_QUEUE_SOFT / (2 * sizeof(g)));
+	/* and they arrive: each once, in order */
+	static unsigned char buf[MSG_PACKET_MAX];
+	size_t octets = 0, len = sizeof(struct msg_head) + (sizeof(g) + 7) / 8 * 8;
+	for (unsigned i = 0; i < 4 * turns && octets < (turns + 1) * len; i++) {
+		ssize_t n = recv(worker, buf, sizeof(buf), MSG_DONTWAIT);
+		if (n > 0)
+			octets += (size_t)n;
+		else
+			chan_flush(&master);
+	}
+	assert_int_equal(octets, (turns + 1) * len);
+}
+
+/* A message with a descriptor travels alone, and in room for itself. */
+static void
+test_descriptors_take_little_room(void **state)
+{
+	struct msg_policy m = { .version = 1 };
+	size_t before = mallinfo2().uordblks; /* 0 under a sanitizer */
+	unsigned n = 0;
+
+	(void)state;
+	for (; n < 500; n++) {
+		assert_int_equal(chan_send(&master, MSG_POLICY, &m, sizeof(m), dup(worker)), 0);
+		m.version++;
+	}
+	assert_true(mallinfo2().uordblks - before < n * 512);
+	chan_flush(&master);
+	assert_true(chan_sent(&master) > 0 && chan_sent(&master) < n);
+}
+
 #define CROWD_UID 64999 /* nobody's else: the kernel counts by user */
 #define CROWD     10    /* descriptors of one message */
 #define FEW       40    /* RLIMIT_NOFILE */
@@ -478,6 +526,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_callback_refuses, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_peer_that_never_reads, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_peer_that_reads_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_few_octets_take_little_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_descriptors_take_little_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    test_late_messages_wait_for_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(
