@@ -12,11 +12,23 @@
 
 #define EVENTS_PER_TURN 256 /* so that hooks run and deadlines are met also under a flood */
 
+/*
+ * Of those that have much to do (ev_bulk) one is called a turn, and one more for so many calls of
+ * others, so that neither kind waits for all of the other. It is the same one for so many calls:
+ * its octets, and what its sender sends meanwhile, are in the processor's caches still. By turns,
+ * with eight senders that are faster than the loop, an octet cost a third more.
+ */
+#define BULK_OTHERS 16
+#define BULK_SPELL  16
+
 #define CLOSING_MAX 64 /* descriptors that wait for the end of the turn */
 
 #define SLOTS_MIN 64
 
 TAILQ_HEAD(deadline_list, deadline);
+
+/* Where a struct ev is. */
+enum queue { QUEUE_NONE, QUEUE_AGAIN, QUEUE_BULK };
 
 /* Who waits for a descriptor. The kernel gives back its number with the generation of the slot, so
  * that what it tells of one that has been closed since concerns no one. */
@@ -38,8 +50,12 @@ struct loop {
 	uint32_t turn;
 	struct slot *slots; /* by descriptor */
 	size_t nslots;
-	TAILQ_HEAD(, ev)
-	again; /* what they wait for is ready, and the kernel will not tell again */
+	/* What they wait for is ready, and the kernel will not tell again: those that have little
+	 * to do, and those that have much. */
+	TAILQ_HEAD(ev_list, ev) again, bulk;
+	const struct ev *spell;   /* the last one with much to do; to compare only */
+	unsigned spell_calls;     /* it has had so many of its spell */
+	unsigned calls;           /* in this turn */
 	int closing[CLOSING_MAX]; /* in ascending order */
 	unsigned nclosing;
 	unsigned nclasses;
@@ -70,6 +86,7 @@ loop_new(void)
 	}
 	l->now = clock_ms();
 	TAILQ_INIT(&l->again);
+	TAILQ_INIT(&l->bulk);
 	return l;
 }
 
@@ -120,7 +137,7 @@ sleep_ms(const struct loop *l)
 {
 	uint64_t first = UINT64_MAX;
 
-	if (!TAILQ_EMPTY(&l->again))
+	if (!TAILQ_EMPTY(&l->again) || !TAILQ_EMPTY(&l->bulk))
 		return 0;
 	for (unsigned i = 0; i < l->nclasses; i++) {
 		const struct deadline *d = TAILQ_FIRST(&l->classes[i].list);
@@ -155,20 +172,26 @@ run_deadlines(struct loop *l)
 static void
 dequeue(struct loop *l, struct ev *e)
 {
-	if (e->queued)
-		TAILQ_REMOVE(&l->again, e, again);
-	e->queued = false;
+	if (e->queued != QUEUE_NONE)
+		TAILQ_REMOVE(e->queued == QUEUE_BULK ? &l->bulk : &l->again, e, again);
+	e->queued = QUEUE_NONE;
 }
 
-/* What it waits for is ready, and will not be told again: it is called in the next turn. */
+/* What it waits for is ready, and will not be told again: it is called in the next turn, or where
+ * it has much to do once its spell comes, or while that lasts. */
 static void
 enqueue(struct loop *l, struct ev *e)
 {
-	if (e->queued || (e->asked & EPOLLET) == 0 || (e->ready & e->events) == 0)
+	if (e->queued != QUEUE_NONE || (e->asked & EPOLLET) == 0 || (e->ready & e->events) == 0)
 		return;
-	e->queued = true;
+	e->queued = e->bulk ? QUEUE_BULK : QUEUE_AGAIN;
 	e->turn = l->turn;
-	TAILQ_INSERT_TAIL(&l->again, e, again);
+	if (!e->bulk)
+		TAILQ_INSERT_TAIL(&l->again, e, again);
+	else if (e == l->spell && l->spell_calls < BULK_SPELL)
+		TAILQ_INSERT_HEAD(&l->bulk, e, again);
+	else
+		TAILQ_INSERT_TAIL(&l->bulk, e, again);
 }
 
 static void
@@ -178,6 +201,7 @@ call(struct loop *l, struct ev *e, uint32_t events)
 	uint32_t gen = l->slots[fd].gen;
 
 	dequeue(l, e);
+	l->calls++;
 	e->cb(e, events);
 	/* It may be gone, and another have its descriptor. */
 	if (l->slots[fd].e == e && l->slots[fd].gen == gen)
@@ -195,6 +219,10 @@ told(struct loop *l, const struct epoll_event *r)
 		return;
 	if ((e->asked & EPOLLET) != 0) {
 		e->ready |= events;
+		/* More octets for one that has much to do already: its spell comes. */
+		if (e->queued == QUEUE_BULK &&
+		    (events & (e->events | EPOLLERR | EPOLLHUP)) == EPOLLIN)
+			return;
 		events = e->ready & (e->events | EPOLLERR | EPOLLHUP);
 	}
 	if (events != 0)
@@ -202,15 +230,35 @@ told(struct loop *l, const struct epoll_event *r)
 }
 
 static void
+call_queued(struct loop *l, struct ev *e)
+{
+	if ((e->ready & e->events) != 0)
+		call(l, e, e->ready & (e->events | EPOLLERR | EPOLLHUP));
+	else
+		dequeue(l, e); /* drained since, for another's sake */
+}
+
+static void
 run_again(struct loop *l)
 {
 	struct ev *e;
 
-	while ((e = TAILQ_FIRST(&l->again)) != NULL && e->turn != l->turn) {
-		if ((e->ready & e->events) != 0)
-			call(l, e, e->ready & (e->events | EPOLLERR | EPOLLHUP));
-		else
-			dequeue(l, e); /* drained since, for another's sake */
+	while ((e = TAILQ_FIRST(&l->again)) != NULL && e->turn != l->turn)
+		call_queued(l, e);
+}
+
+static void
+run_bulk(struct loop *l)
+{
+	struct ev *e;
+
+	for (unsigned n = 1 + l->calls / BULK_OTHERS; n > 0 && (e = TAILQ_FIRST(&l->bulk)) != NULL;
+	     n--) {
+		if (e != l->spell)
+			l->spell_calls = 0;
+		l->spell = e;
+		l->spell_calls++;
+		call_queued(l, e);
 	}
 }
 
@@ -224,9 +272,11 @@ loop_run(struct loop *l)
 			return -1;
 		l->now = clock_ms();
 		l->turn++;
+		l->calls = 0;
 		for (int i = 0; i < n; i++)
 			told(l, &l->ready[i]);
 		run_again(l);
+		run_bulk(l);
 		run_deadlines(l);
 		close_all(l);
 	}
@@ -294,7 +344,8 @@ ev_add(struct loop *l, struct ev *e, int fd, uint32_t events)
 	e->fd = fd;
 	e->events = events & ~(uint32_t)EPOLLET;
 	e->ready = 0;
-	e->queued = false;
+	e->bulk = false;
+	e->queued = QUEUE_NONE;
 	return 0;
 }
 

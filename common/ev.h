@@ -5,7 +5,9 @@
  * level-triggered epoll. For a socket that is added with EPOLLET that costs one epoll_ctl in its
  * life: the kernel tells each change once, and the loop remembers what is ready until the owner
  * says that it has taken all of it (ev_drained). An owner that forgets to say so is called in vain;
- * nothing is missed.
+ * nothing is missed. One that has much to do takes a part of it a call and says so (ev_bulk): those
+ * that have little come first, and of the others one at a time is called for a while, whose octets
+ * are still in the processor's caches.
  *
  * A struct ev or struct deadline is embedded in its owner, which must stay where it is while it is
  * armed. ev_del and ev_close are safe at any time, also from inside a callback and for an event of
@@ -33,7 +35,8 @@ struct ev {
 	uint32_t asked; /* of the kernel */
 	uint32_t ready; /* with EPOLLET: what it has told, and is not drained */
 	uint32_t turn;  /* it was put into the queue in this one */
-	bool queued;
+	uint8_t queued; /* enum queue */
+	bool bulk;
 	TAILQ_ENTRY(ev) again; /* those that wait for what is ready already */
 };
 
@@ -104,6 +107,14 @@ ev_moved(struct ev *e, uint32_t event, ssize_t n, size_t asked)
 {
 	if (n == -1 ? errno == EAGAIN : (size_t)n < asked)
 		ev_drained(e, event);
+}
+
+/* From inside its callback: whether e has more to take than fits into a call. Of a socket with
+ * EPOLLET. */
+static inline void
+ev_bulk(struct ev *e, bool bulk)
+{
+	e->bulk = bulk;
 }
 
 /* (Re)arms d to be called ms from now; d->cb must be set. With ms 0 that is after the events of

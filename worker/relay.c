@@ -11,7 +11,7 @@
 #include "worker/flow.h"
 #include "worker/worker.h"
 
-#define ROUNDS 4 /* full buffers a turn and direction: then others have their turn */
+#define ROUNDS 4 /* full buffers a call and direction: then others have their turn (ev_bulk) */
 
 static bool
 wants_in(const struct session *s, enum side side)
@@ -27,7 +27,10 @@ pump(struct session *s, enum side d)
 
 	for (int i = 0; i < ROUNDS && more == 1 && wants_in(s, d); i++)
 		more = flow_pump(s, d);
-	return more != -1;
+	if (more == -1)
+		return false;
+	ev_bulk(&s->ev[d], more == 1);
+	return true;
 }
 
 /* In the loop with what is wanted of it. */

@@ -9,7 +9,9 @@ PACKAGES = "microsocks", "dante-server", "rsyslog", "libgssapi-krb5-2", "libssl3
 def machine():
     with open("/proc/cpuinfo") as f:
         model = [l.partition(":")[2].strip() for l in f if l.startswith("model name")][0]
-    return f"{datetime.date.today()}, {model}, {os.cpu_count()} CPUs, Linux {os.uname().release}"
+    with open("/proc/sys/net/ipv4/tcp_congestion_control") as f:
+        congestion = f.read().strip()
+    return f"{datetime.date.today()}, {model}, {os.cpu_count()} CPUs, Linux {os.uname().release}, TCP {congestion}"
 
 
 def said(*argv):

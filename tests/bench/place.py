@@ -1,6 +1,7 @@
 """The place of a run: network, process and mount namespaces of its own, with directories for temporary files that are nobody
 else's. So no port collides with the machine's, and whatever ends the run, a signal too, ends all that it started and leaves
 none of its files."""
+import contextlib
 import os
 import resource
 import signal
@@ -14,6 +15,9 @@ SYSCTL = {
     "net/ipv4/ip_local_port_range": "1024 65535",  # those of closed connections stay taken for a minute
     "net/unix/max_dgram_qlen": "512",  # of rsyslogd's socket; as systemd has it from boot
 }
+# Debian's default, or what is next to it, where a new network namespace may not have that: the sizes of windows decide what
+# is sent. With BBR timers do, whose work counts for whomever they interrupt: bulk varied by half so, from round to round.
+CONGESTION = "cubic", "reno"
 
 
 def enter(*keep):
@@ -79,11 +83,19 @@ def mount(*args, **how):
     subprocess.run(["mount", *args], check=True, **how)
 
 
+def sysctl(name, value):
+    with open(f"/proc/sys/{name}", "w") as f:
+        f.write(value + "\n")
+
+
 def allow():
-    """As many ports, descriptors and records under way as a load needs."""
+    """As many ports, descriptors and records under way as a load needs; and the same TCP on all machines."""
     for name, value in SYSCTL.items():
-        with open(f"/proc/sys/{name}", "w") as f:
-            f.write(value + "\n")
+        sysctl(name, value)
+    for name in CONGESTION:
+        with contextlib.suppress(PermissionError, FileNotFoundError):  # no rights to it; no such module
+            sysctl("net/ipv4/tcp_congestion_control", name)
+            break
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = max(hard, DESCRIPTORS)
     try:
