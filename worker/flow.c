@@ -295,20 +295,35 @@ pump_opened(struct session *s, enum side d)
 	return size == GSS_MESSAGE_MAX && (size_t)n >= size;
 }
 
+/* What the next read asks for. */
+static size_t
+read_size(const struct session *s, enum side d, bool seal)
+{
+	if (!wide(s->w))
+		return SCRATCH_SIZE;
+	if (seal)
+		return PROTECTED_READ;
+	return flow_widest(&s->flow[d]) ? WIDEST_SIZE : WIDE_SIZE;
+}
+
 int
 flow_pump(struct session *s, enum side d)
 {
-	uint8_t *buf = s->w->scratch;
-	bool lanes = s->protected[other(d)] != NULL && token_lanes() > 1;
-	size_t size = !wide(s->w) ? SCRATCH_SIZE : lanes ? PROTECTED_READ : WIDE_SIZE;
+	struct flow *f = &s->flow[d];
+	bool seal = s->protected[other(d)] != NULL, lanes = seal && token_lanes() > 1;
+	size_t size = read_size(s, d, seal);
 
 	if (s->protected[d] != NULL)
 		return pump_opened(s, d);
-	ssize_t n = recv(s->fd[d], buf, size, 0);
+	ssize_t n = recv(s->fd[d], s->w->scratch, size, 0);
 	ev_moved(&s->ev[d], EPOLLIN, n, size);
 	if (n <= 0)
 		return read_none(s, d, n);
-	if (flow_put(s, d, buf, (size_t)n) == -1)
+	if (flow_put(s, d, s->w->scratch, (size_t)n) == -1)
 		return -1;
+	if (f->held != NULL)
+		f->whole = 0;
+	else if ((size_t)n == size && f->whole < FLOW_WHOLE)
+		f->whole++;
 	return !lanes && (size_t)n == size; /* making tokens of so much, others have their turn */
 }

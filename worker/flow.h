@@ -16,6 +16,15 @@ other(enum side side)
 	return side == CLIENT ? TARGET : CLIENT;
 }
 
+#define FLOW_WHOLE 8 /* reads */
+
+/* Whether a read asks for WIDEST_SIZE. */
+static inline bool
+flow_widest(const struct flow *f)
+{
+	return f->whole == FLOW_WHOLE;
+}
+
 /* Octets kept in order; a NULL one is empty. NULL: there is no memory, and h stays as it is. */
 struct held *held_add(struct held *h, const uint8_t *data, size_t len);
 void held_free(struct held *h);

@@ -11,7 +11,8 @@
 #include "worker/flow.h"
 #include "worker/worker.h"
 
-#define ROUNDS 4 /* full buffers a call and direction: then others have their turn (ev_bulk) */
+/* Reads a call and direction, of the widest one: then others have their turn (ev_bulk). */
+#define ROUNDS 4
 
 static bool
 wants_in(const struct session *s, enum side side)
@@ -25,8 +26,10 @@ pump(struct session *s, enum side d)
 {
 	int more = 1;
 
-	for (int i = 0; i < ROUNDS && more == 1 && wants_in(s, d); i++)
+	for (int i = 0; i < ROUNDS && more == 1 && wants_in(s, d);) {
+		i += flow_widest(&s->flow[d]) ? ROUNDS : 1;
 		more = flow_pump(s, d);
+	}
 	if (more == -1)
 		return false;
 	ev_bulk(&s->ev[d], more == 1);

@@ -45,13 +45,17 @@ struct listener {
 };
 
 /*
- * What the relay reads at a time: WIDE_SIZE, which is up to 40 % less CPU time an octet than 60
- * KiB, and somewhat less than 240 KiB; PROTECTED_READ, to make or open tokens side by side; or
- * SCRATCH_SIZE while what relays hold is much. Never 64 KiB: loopback carries 65483 octets a
- * segment, and 65536 leaves a tail of 53 (the design has the measurement).
+ * What the relay reads at a time: WIDE_SIZE, which is a fourth less CPU time an octet than 60 KiB;
+ * WIDEST_SIZE, 6 to 10 % less again, once FLOW_WHOLE reads in a row have been full and all sent,
+ * which is more than a receiver's socket takes that is slower than the sender; PROTECTED_READ, to
+ * make or open tokens side by side; or SCRATCH_SIZE while what relays hold is much. Never 64 KiB:
+ * loopback carries 65483 octets a segment, and 65536 leaves a tail of 53 (the design has the
+ * measurement).
  */
 #define WIDE_SIZE    (480u * 1024)
+#define WIDEST_SIZE  (4 * WIDE_SIZE)
 #define SCRATCH_SIZE (60u * 1024)
+_Static_assert(WIDEST_SIZE >= PROTECTED_READ, "one buffer takes any read");
 
 /* Octets that all relays of a worker hold at most for reads to be wide: receivers that take nothing
  * cost no more than with reads of SCRATCH_SIZE, and this. */
@@ -104,7 +108,7 @@ struct worker {
 	uint32_t stop_ticks;
 	/* What was read, which is opened in place where it is encapsulated; what it becomes. At the
 	 * start of a cache line: copies in and out take 10 to 20 % longer elsewhere. */
-	_Alignas(64) uint8_t scratch[PROTECTED_READ + TOKEN_SLACK];
+	_Alignas(64) uint8_t scratch[WIDEST_SIZE + TOKEN_SLACK];
 	_Alignas(64) uint8_t sealed[PROTECTED_SEALED];
 };
 

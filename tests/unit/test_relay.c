@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/worker_world.h"
+#include "worker/flow.h"
 
 #define MUCH (8u * 1024 * 1024)
 
@@ -141,7 +142,7 @@ test_never_reads(void **state)
 	assert_null(s->flow[DOWN].held);
 	fill(t);
 	assert_non_null(s->flow[DOWN].held);
-	assert_true(s->flow[DOWN].held->len <= WIDE_SIZE);
+	assert_true(s->flow[DOWN].held->len <= WIDEST_SIZE);
 	uint64_t before = s->flow[DOWN].octets;
 	world_run(20);
 	assert_int_equal(s->flow[DOWN].octets, before);
@@ -149,6 +150,94 @@ test_never_reads(void **state)
 	client_expect(t, "up", 2);
 	reset(fd);
 	world_until(W.w->sessions == 0);
+	close(t);
+	world_end();
+}
+
+#define ROOM (8 * 1024 * 1024) /* of a socket's buffers */
+
+static void
+give_room(int fd)
+{
+	int room = ROOM;
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)), 0);
+}
+
+/* Sends what fd takes, ROOM / 4 at most; `at` is the place in the stream. */
+static void
+send_some(int fd, size_t *at)
+{
+	static uint8_t buf[ROOM / 4];
+
+	for (size_t i = 0; i < sizeof(buf); i++)
+		buf[i] = octet(*at + i);
+	ssize_t n = send(fd, buf, sizeof(buf), MSG_NOSIGNAL);
+	*at += n > 0 ? (size_t)n : 0;
+	world_run(0);
+}
+
+static void
+read_all(int fd, size_t *at)
+{
+	static uint8_t buf[ROOM / 4];
+	ssize_t n;
+
+	world_run(0);
+	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0) {
+		for (size_t i = 0; i < (size_t)n; i++)
+			if (buf[i] != octet(*at + i))
+				fail_msg("octet %zu is wrong", *at + i);
+		*at += (size_t)n;
+		world_run(0);
+	}
+}
+
+/* Reads are widest from who sends without end, for a receiver that takes it all; once it does not,
+ * they are as wide as for anybody. */
+static void
+test_widest_reads(void **state)
+{
+	size_t sent = 0, got = 0;
+	int fd, t;
+
+	(void)state;
+	if (getuid() != 0)
+		skip(); /* room is root's to give */
+	world_start(&world_default);
+	fd = client_connected(&t);
+	world_run(5);
+	const struct session *s = the_session();
+	give_room(fd);
+	give_room(t);
+	give_room(s->fd[CLIENT]);
+	give_room(s->fd[TARGET]);
+	for (unsigned i = 0; i < 500 && !flow_widest(&s->flow[DOWN]); i++) {
+		send_some(t, &sent);
+		send_some(t, &sent);
+		read_all(fd, &got);
+	}
+	assert_true(flow_widest(&s->flow[DOWN]));
+	for (unsigned i = 0; i < 2 * FLOW_WHOLE; i++) {
+		client_send(fd, "up", 2);
+		client_expect(t, "up", 2);
+	}
+	assert_false(flow_widest(&s->flow[UP]));
+	size_t before = sent;
+	for (unsigned i = 0; i < 20; i++) {
+		send_some(t, &sent);
+		read_all(fd, &got);
+	}
+	assert_true(sent > before && flow_widest(&s->flow[DOWN]));
+	for (unsigned i = 0; i < 500 && s->flow[DOWN].held == NULL; i++)
+		send_some(t, &sent);
+	assert_non_null(s->flow[DOWN].held);
+	assert_false(flow_widest(&s->flow[DOWN]));
+	for (unsigned i = 0; i < 500 && got < sent; i++)
+		read_all(fd, &got);
+	assert_int_equal(got, sent);
+	close(fd);
 	close(t);
 	world_end();
 }
@@ -358,6 +447,7 @@ main(void)
 		cmocka_unit_test(test_stream_up),
 		cmocka_unit_test(test_stream_down_slow_reader),
 		cmocka_unit_test(test_never_reads),
+		cmocka_unit_test(test_widest_reads),
 		cmocka_unit_test(test_half_close),
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_half_closed_timeout),
