@@ -6,7 +6,7 @@
 #   make check        install what the tests need, build, run every test
 #   make fuzz         a minute of libFuzzer for every parser of foreign octets
 #   make bench        measure the gateway against the least relay there can be, Debian's SOCKS servers and MIT's GSSAPI
-#                     (as root, about ten minutes; WORK="connect udp" SERVERS="floor sallyport" PAIRS=3: only that,
+#                     (as root, about eight minutes; WORK="connect udp" SERVERS="floor sallyport" PAIRS=3: only that,
 #                     see tests/bench/run)
 #   make lint         clang's static analyzer over the sources
 #   make format       put the sources into shape (make check says where they are not)
