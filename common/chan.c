@@ -251,8 +251,9 @@ on_turn(struct deadline *d)
 		chan_flush(c);
 }
 
-/* A packet with room for len octets: the last of the queue while it has, or a new one. What waits
- * turn after turn for a peer that does not read is thus kept in as many octets as it has. */
+/* A packet with room for len octets: the last of the queue while it has, or a new one, as behind
+ * each descriptor. What waits turn after turn for a peer that does not read stands side by side.
+ */
 static struct chan_packet *
 packet_for(struct chan *c, size_t len, int fd)
 {
@@ -303,6 +304,8 @@ send_within(struct chan *c, uint64_t ms, enum msg_type t, const void *head, size
 	} else {
 		packet_put(p->data, &p->len, t, head, head_len, tail, tail_len);
 		c->queued += len;
+		if (t == MSG_INIT)
+			c->open = NULL; /* alone: the child has no loop yet when it reads it */
 		leave_within(c, ms);
 		if (c->queued > CHAN_QUEUE_SOFT && !c->throttled) {
 			c->throttled = true;

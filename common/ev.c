@@ -18,7 +18,7 @@
  * its octets, and what its sender sends meanwhile, are in the processor's caches still. By turns,
  * with eight senders that are faster than the loop, an octet cost a third more.
  */
-#define BULK_OTHERS 16
+#define BULK_OTHERS 64
 #define BULK_SPELL  16
 
 #define CLOSING_MAX 64 /* descriptors that wait for the end of the turn */
@@ -377,6 +377,7 @@ ev_recheck(struct loop *l, struct ev *e, uint32_t events)
 	if (e->fd == -1)
 		return;
 	e->ready |= events;
+	e->bulk = false; /* in the next turn, that is */
 	enqueue(l, e);
 }
 

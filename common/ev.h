@@ -109,8 +109,8 @@ ev_moved(struct ev *e, uint32_t event, ssize_t n, size_t asked)
 		ev_drained(e, event);
 }
 
-/* From inside its callback: whether e has more to take than fits into a call. Of a socket with
- * EPOLLET. */
+/* Whether e has more to take than fits into a call; its callback says so each time. Of a socket
+ * with EPOLLET. */
 static inline void
 ev_bulk(struct ev *e, bool bulk)
 {

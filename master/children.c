@@ -204,7 +204,7 @@ spawn(struct child *c)
 	init.spawn = c->spawn;
 	f->ops->init(f->arg, c, &init);
 	chan_send(&c->chan, MSG_INIT, &init, sizeof(init), -1);
-	chan_flush(&c->chan); /* INIT travels alone: the child reads it before it has a loop */
+	chan_flush(&c->chan);
 	f->ops->spawned(f->arg, c);
 	return 0;
 }

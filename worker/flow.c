@@ -266,13 +266,27 @@ wide(const struct worker *w)
 	return w->held < WIDE_HELD;
 }
 
+size_t
+flow_read_size(const struct session *s, enum side d)
+{
+	bool lanes = token_lanes() > 1;
+
+	if (s->protected[d] != NULL)
+		return lanes && wide(s->w) ? PROTECTED_READ : GSS_MESSAGE_MAX;
+	if (!wide(s->w))
+		return SCRATCH_SIZE;
+	if (s->protected[other(d)] != NULL)
+		return PROTECTED_READ;
+	return s->flow[d].whole == FLOW_WHOLE ? WIDEST_SIZE : WIDE_SIZE;
+}
+
 /* From a side that is encapsulated. What is sound before a fault goes on. */
 static int
 pump_opened(struct session *s, enum side d)
 {
 	struct protected *p = s->protected[d];
 	struct clear c;
-	size_t size = token_lanes() > 1 && wide(s->w) ? PROTECTED_READ : GSS_MESSAGE_MAX;
+	size_t size = flow_read_size(s, d);
 	ssize_t n = protected_recv(p, s->fd[d], s->w->scratch, size, &c);
 	int r = 0;
 
@@ -292,26 +306,26 @@ pump_opened(struct session *s, enum side d)
 	if (size == PROTECTED_READ)
 		moderate_read(
 		    &p->moderate, s->w->loop, &s->ev[d], (size_t)n, s->flow[other(d)].octets);
-	return size == GSS_MESSAGE_MAX && (size_t)n >= size;
+	if ((size_t)n < size)
+		return 0;
+	return size == GSS_MESSAGE_MAX ? 1 : 2;
 }
 
-/* What the next read asks for. */
-static size_t
-read_size(const struct session *s, enum side d, bool seal)
+/* Between sides of which neither is encapsulated: how much the receiver has shown to take. */
+static void
+count_whole(struct flow *f, size_t asked, size_t n)
 {
-	if (!wide(s->w))
-		return SCRATCH_SIZE;
-	if (seal)
-		return PROTECTED_READ;
-	return flow_widest(&s->flow[d]) ? WIDEST_SIZE : WIDE_SIZE;
+	if (f->held != NULL)
+		f->whole = 0;
+	else if (n == asked && asked >= WIDE_SIZE && f->whole < FLOW_WHOLE)
+		f->whole++;
 }
 
 int
 flow_pump(struct session *s, enum side d)
 {
-	struct flow *f = &s->flow[d];
-	bool seal = s->protected[other(d)] != NULL, lanes = seal && token_lanes() > 1;
-	size_t size = read_size(s, d, seal);
+	bool seal = s->protected[other(d)] != NULL;
+	size_t size = flow_read_size(s, d);
 
 	if (s->protected[d] != NULL)
 		return pump_opened(s, d);
@@ -321,9 +335,9 @@ flow_pump(struct session *s, enum side d)
 		return read_none(s, d, n);
 	if (flow_put(s, d, s->w->scratch, (size_t)n) == -1)
 		return -1;
-	if (f->held != NULL)
-		f->whole = 0;
-	else if ((size_t)n == size && f->whole < FLOW_WHOLE)
-		f->whole++;
-	return !lanes && (size_t)n == size; /* making tokens of so much, others have their turn */
+	if (!seal)
+		count_whole(&s->flow[d], size, (size_t)n);
+	if ((size_t)n < size)
+		return 0;
+	return seal && token_lanes() > 1 ? 2 : 1; /* so many tokens were made */
 }

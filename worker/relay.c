@@ -25,14 +25,15 @@ static bool
 pump(struct session *s, enum side d)
 {
 	int more = 1;
+	size_t read = 0;
 
-	for (int i = 0; i < ROUNDS && more == 1 && wants_in(s, d);) {
-		i += flow_widest(&s->flow[d]) ? ROUNDS : 1;
+	for (int i = 0; i < ROUNDS && read < WIDEST_SIZE && more == 1 && wants_in(s, d); i++) {
+		read += flow_read_size(s, d);
 		more = flow_pump(s, d);
 	}
 	if (more == -1)
 		return false;
-	ev_bulk(&s->ev[d], more == 1);
+	ev_bulk(&s->ev[d], more > 0);
 	return true;
 }
 

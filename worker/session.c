@@ -474,6 +474,7 @@ session_linger(struct session *s)
 	udp_free(s);
 	session_unprotect(s);
 	session_close_side(s, TARGET);
+	ev_bulk(&s->ev[CLIENT], false);
 	int r = s->ev[CLIENT].fd != -1
 		    ? ev_set(w->loop, &s->ev[CLIENT], EPOLLIN)
 		    : ev_add(w->loop, &s->ev[CLIENT], s->fd[CLIENT], EPOLLIN | EPOLLET);

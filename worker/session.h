@@ -61,7 +61,7 @@ struct flow {
 	bool eof;        /* its sender's end was read */
 	bool done;       /* that end was passed on, or its receiver is gone */
 	bool broken;     /* its receiver failed */
-	uint8_t whole;   /* so many reads in a row were full and have all been sent */
+	uint8_t whole;   /* wide reads, full and sent on, since one was held (FLOW_WHOLE) */
 };
 
 /* Holds the longest message of a handshake and some data sent along with it. */

@@ -46,11 +46,10 @@ struct listener {
 
 /*
  * What the relay reads at a time: WIDE_SIZE, which is a fourth less CPU time an octet than 60 KiB;
- * WIDEST_SIZE, 6 to 10 % less again, once FLOW_WHOLE reads in a row have been full and all sent,
- * which is more than a receiver's socket takes that is slower than the sender; PROTECTED_READ, to
- * make or open tokens side by side; or SCRATCH_SIZE while what relays hold is much. Never 64 KiB:
- * loopback carries 65483 octets a segment, and 65536 leaves a tail of 53 (the design has the
- * measurement).
+ * WIDEST_SIZE, 6 to 10 % less again, from who sends without end to one that takes it all
+ * (FLOW_WHOLE); PROTECTED_READ, to make or open tokens side by side; or SCRATCH_SIZE while what
+ * relays hold is much. Never 64 KiB: loopback carries 65483 octets a segment, and 65536 leaves a
+ * tail of 53 (the design has the measurement).
  */
 #define WIDE_SIZE    (480u * 1024)
 #define WIDEST_SIZE  (4 * WIDE_SIZE)

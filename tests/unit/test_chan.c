@@ -340,7 +340,9 @@ test_few_octets_take_little_room(void **state)
 	unsigned turns = 0;
 
 	(void)state;
-	while (chan_send(&master, MSG_GRANT, &g, sizeof(g), -1) == 0 && !chan_full(&master)) {
+	for (g.sid.slot = 0;
+	     chan_send(&master, MSG_GRANT, &g, sizeof(g), -1) == 0 && !chan_full(&master);
+	     g.sid.slot++) {
 		chan_flush(&master);
 		turns++;
 	}
@@ -352,10 +354,12 @@ test_few_octets_take_little_room(void **state)
 	size_t octets = 0, len = sizeof(struct msg_head) + (sizeof(g) + 7) / 8 * 8;
 	for (unsigned i = 0; i < 4 * turns && octets < (turns + 1) * len; i++) {
 		ssize_t n = recv(worker, buf, sizeof(buf), MSG_DONTWAIT);
-		if (n > 0)
-			octets += (size_t)n;
-		else
+		if (n <= 0)
 			chan_flush(&master);
+		for (ssize_t at = 0; at < n; at += (ssize_t)len, octets += len) {
+			memcpy(&g, buf + at + sizeof(struct msg_head), sizeof(g));
+			assert_int_equal(g.sid.slot, octets / len);
+		}
 	}
 	assert_int_equal(octets, (turns + 1) * len);
 }
@@ -369,13 +373,13 @@ test_descriptors_take_little_room(void **state)
 	unsigned n = 0;
 
 	(void)state;
-	for (; n < 500; n++) {
-		assert_int_equal(chan_send(&master, MSG_POLICY, &m, sizeof(m), dup(worker)), 0);
+	for (; n < 100; n++) {
+		int fd = dup(worker);
+		assert_int_not_equal(fd, -1);
+		assert_int_equal(chan_send(&master, MSG_POLICY, &m, sizeof(m), fd), 0);
 		m.version++;
 	}
 	assert_true(mallinfo2().uordblks - before < n * 512);
-	chan_flush(&master);
-	assert_true(chan_sent(&master) > 0 && chan_sent(&master) < n);
 }
 
 #define CROWD_UID 64999 /* nobody's else: the kernel counts by user */

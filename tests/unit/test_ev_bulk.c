@@ -94,6 +94,16 @@ setup_order(void **state)
 	return setup(state);
 }
 
+/* Turns until both have been called so often, and a few more. */
+static void
+run_until_calls(unsigned calls)
+{
+	for (unsigned i = 0; i < 100 * MUCH && one.calls + two.calls < calls; i++)
+		run_for(0);
+	for (unsigned i = 0; i < 10; i++)
+		run_for(0);
+}
+
 /* How often `what` stands in a row from here. */
 static unsigned
 row(const char **at, char what)
@@ -113,7 +123,7 @@ test_one_at_a_time(void **state)
 	(void)state;
 	begin(&one, true);
 	begin(&two, true);
-	run_for(50);
+	run_until_calls(2 * (MUCH + 1));
 	assert_int_equal(one.calls, MUCH + 1); /* all was taken, of both */
 	assert_int_equal(two.calls, MUCH + 1);
 	row(&at, *at); /* first they are told of, each once */
@@ -136,7 +146,8 @@ test_all_in_a_turn_otherwise(void **state)
 	(void)state;
 	for (unsigned i = 0; i < LITTLE; i++)
 		begin(&little[i], false);
-	run_for(5);
+	for (unsigned i = 0; i < 20; i++)
+		run_for(0);
 	for (unsigned i = 0; i < LITTLE; i++) {
 		assert_in_range(little[i].calls, little[0].calls - 1, little[0].calls);
 		finish(&little[i]);
@@ -183,8 +194,8 @@ test_neither_waits_for_all_of_the_other(void **state)
 	while (one.calls + two.calls < MUCH)
 		run_for(0);
 	unsigned bulks = one.calls + two.calls;
-	assert_in_range(littles / bulks, 8, 32);
-	assert_in_range(little[0].calls, bulks / 10, bulks);
+	assert_in_range(littles / bulks, 40, 64);
+	assert_in_range(little[0].calls, bulks / 4, bulks);
 	for (unsigned i = 0; i < LITTLE; i++)
 		finish(&little[i]);
 	finish(&one);
@@ -224,7 +235,7 @@ test_closed_while_it_waits(void **state)
 		calls = two.calls;
 		run_for(0);
 	}
-	run_for(50);
+	run_until_calls(MUCH + 1 + calls);
 	assert_int_equal(two.calls, calls);
 	assert_int_equal(one.calls, MUCH + 1);
 	finish(&one);
