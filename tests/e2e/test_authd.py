@@ -3,6 +3,7 @@ sources and between workers, the throttle, and what is left of a password in mem
 import crypt
 import datetime
 import re
+import shutil
 import subprocess
 import time
 
@@ -366,3 +367,4 @@ def test_a_wrong_message_of_the_master_is_fatal(name, payload):
     a.master.send(message(name, payload))  # to another role, or without its descriptor
     assert a.p.wait(10) != 0
     a.master.sock.close()
+    shutil.rmtree(a.dir)
