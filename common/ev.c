@@ -186,12 +186,10 @@ enqueue(struct loop *l, struct ev *e)
 		return;
 	e->queued = e->bulk ? QUEUE_BULK : QUEUE_AGAIN;
 	e->turn = l->turn;
-	if (!e->bulk)
-		TAILQ_INSERT_TAIL(&l->again, e, again);
-	else if (e == l->spell && l->spell_calls < BULK_SPELL)
+	if (e->bulk && e == l->spell && l->spell_calls < BULK_SPELL)
 		TAILQ_INSERT_HEAD(&l->bulk, e, again);
 	else
-		TAILQ_INSERT_TAIL(&l->bulk, e, again);
+		TAILQ_INSERT_TAIL(e->bulk ? &l->bulk : &l->again, e, again);
 }
 
 static void

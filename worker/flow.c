@@ -269,10 +269,8 @@ wide(const struct worker *w)
 size_t
 flow_read_size(const struct session *s, enum side d)
 {
-	bool lanes = token_lanes() > 1;
-
 	if (s->protected[d] != NULL)
-		return lanes && wide(s->w) ? PROTECTED_READ : GSS_MESSAGE_MAX;
+		return token_lanes() > 1 && wide(s->w) ? PROTECTED_READ : GSS_MESSAGE_MAX;
 	if (!wide(s->w))
 		return SCRATCH_SIZE;
 	if (s->protected[other(d)] != NULL)
@@ -324,11 +322,10 @@ count_whole(struct flow *f, size_t asked, size_t n)
 int
 flow_pump(struct session *s, enum side d)
 {
-	bool seal = s->protected[other(d)] != NULL;
-	size_t size = flow_read_size(s, d);
-
 	if (s->protected[d] != NULL)
 		return pump_opened(s, d);
+	bool seal = s->protected[other(d)] != NULL;
+	size_t size = flow_read_size(s, d);
 	ssize_t n = recv(s->fd[d], s->w->scratch, size, 0);
 	ev_moved(&s->ev[d], EPOLLIN, n, size);
 	if (n <= 0)
