@@ -2,6 +2,8 @@
  * Datagrams from an association's client, RFC 1928 section 7: who is heard, the header, fragments,
  * and on to the target. Trusts nothing in them, nor in where they come from.
  */
+#include <string.h>
+
 #include "common/datagram.h"
 #include "worker/udp.h"
 #include "worker/udp_parts.h"
@@ -53,19 +55,55 @@ reassemble(struct udp *u, const struct datagram *d, struct datagram *whole)
 }
 
 static void
+put(struct udp *u, struct udp_target *t, const uint8_t *data, size_t len)
+{
+	struct udp_sending one = { .u = u, .direction = UP, .data = data, .len = len };
+
+	udp_put(t->out->fd, &t->at, &one);
+}
+
+/* To the target of the last one, whose header this one has. */
+static bool
+put_again(struct udp *u, const struct udp_packet *p)
+{
+	const struct udp_last *l = &u->last[UP];
+
+	if (l->target == NULL || p->len < l->head_len ||
+	    memcmp(p->data, l->head, l->head_len) != 0 ||
+	    l->target->version != u->s->w->policy->img->version || u->reassembly.until != 0)
+		return false;
+	put(u, l->target, p->data + l->head_len, p->len - l->head_len);
+	return true;
+}
+
+static void
+remember(struct udp *u, struct udp_target *t, const struct datagram *d)
+{
+	struct udp_last *l = &u->last[UP];
+
+	l->target = NULL;
+	if (d->head_len > sizeof(l->head) || d->name_len > 0 || d->frag != 0)
+		return;
+	l->target = t;
+	l->head_len = (uint8_t)d->head_len;
+	memcpy(l->head, d->head, d->head_len);
+}
+
+static void
 to_address(struct udp *u, const struct addr *a, const struct datagram *d)
 {
 	struct addrport at = { .a = addr_dial(a), .port = d->port };
-	struct udp_sending one = { .u = u, .direction = UP, .data = d->data, .len = d->data_len };
 	enum drop why;
 	struct udp_target *t = udp_target(u, &at, NULL, 0, &why);
 
-	if (t == NULL)
+	if (t == NULL) {
 		udp_drop(u, why);
-	else if (t->via)
+	} else if (t->via) {
 		udp_leg_put(u, &at, NULL, 0, d);
-	else
-		udp_put(t->out->fd, &t->at, &one);
+	} else {
+		put(u, t, d->data, d->data_len);
+		remember(u, t, d);
+	}
 }
 
 /* A literal is an address whatever field it came in; another spelling of one is no name. */
@@ -108,17 +146,20 @@ from_client(struct udp *u, struct udp_packet *p)
 	struct token_context *t = udp_token(u, CLIENT);
 	struct datagram d, whole;
 
-	if (!is_client(u, &p->from)) {
+	if (memcmp(p->from, &u->last[UP].from, sizeof(*p->from)) != 0 && !is_client(u, p->from)) {
 		udp_drop(u, DROP_SOURCE);
 		return;
 	}
 	if (t != NULL && !udp_open_token(u, t, p))
 		return;
+	if (put_again(u, p))
+		return;
 	if (datagram_parse(p->data, p->len, &d) == -1) {
 		udp_drop(u, DROP_HEADER);
 		return;
 	}
-	u->client.port = p->from.port;
+	u->client.port = p->from->port;
+	u->last[UP].from = *p->from;
 	if (!reassemble(u, &d, &whole))
 		return;
 	relay(u, &whole);
@@ -131,7 +172,7 @@ void
 udp_relay(struct session *s)
 {
 	struct udp_packet *p;
-	unsigned n = udp_receive(&s->ev[TARGET], &p);
+	unsigned n = udp_receive(&s->ev[TARGET], NULL, &p);
 
 	for (unsigned i = 0; i < n; i++)
 		from_client(s->udp, &p[i]);

@@ -35,8 +35,8 @@ from_upstream(struct udp_leg *leg, struct udp_packet *p)
 	struct udp_sending one = { .u = u, .direction = DOWN };
 	struct datagram d;
 
-	p->from.a = addr_dial(&p->from.a);
-	if (addr_cmp(&p->from.a, &leg->at.a) != 0 || p->from.port != leg->at.port) {
+	struct addr from = addr_dial(&p->from->a);
+	if (addr_cmp(&from, &leg->at.a) != 0 || p->from->port != leg->at.port) {
 		udp_drop(u, DROP_REPLY);
 		return;
 	}
@@ -65,7 +65,7 @@ on_leg(struct ev *e, uint32_t events)
 {
 	struct udp_leg *leg = (struct udp_leg *)((char *)e - offsetof(struct udp_leg, ev));
 	struct udp_packet *p;
-	unsigned n = udp_receive(&leg->ev, &p);
+	unsigned n = udp_receive(&leg->ev, NULL, &p);
 
 	(void)events;
 	for (unsigned i = 0; i < n; i++)

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 
 #include "common/addr.h"
 #include "common/datagram.h"
@@ -77,6 +78,15 @@ struct udp_name {
 };
 RB_HEAD(udp_names, udp_name);
 
+/* The last datagram of a direction. The next one has its sender and its header as a rule, and goes
+ * where it went, until a target is judged anew. */
+struct udp_last {
+	struct addrport from;      /* as the kernel says it; none: none has come */
+	struct udp_target *target; /* of the client's, where they are sent to an address; or NULL */
+	uint8_t head_len;          /* 0: of replies, nothing is known */
+	uint8_t head[DATAGRAM_REPLY_MAX];
+};
+
 /* An association. Idle it is this, its user and its two sockets. */
 struct udp {
 	struct session *s;
@@ -87,6 +97,7 @@ struct udp {
 	uint32_t turn; /* with `egress from ... round-robin` */
 	struct udp_targets targets;
 	uint32_t targets_max, passed, refused;
+	struct udp_last last[SIDES];
 	struct udp_names names;
 	uint32_t nnames;
 	size_t waiting;      /* octets, with what keeps them */
@@ -129,12 +140,19 @@ udp_token_room(const struct token_context *t)
 /* n datagrams were passed on: they count, and the association is not idle. */
 void udp_passed(struct udp *u, enum side d, unsigned n, size_t octets);
 
-/* --- udp_io.c: sockets by the batch --- */
+#define UDP_BATCH  32    /* datagrams a turn and socket, so that others have their turn */
+#define UDP_BUFFER 65536 /* octets: the kernel gives no more, so nothing is ever cut short */
 
-#define UDP_BATCH 32 /* datagrams a turn and socket, so that others have their turn */
+/* For one number beside a message: how long its datagrams are. */
+union udp_control {
+	struct cmsghdr align;
+	char octets[CMSG_SPACE(sizeof(int))];
+};
+
+/* --- udp_in.c: what comes, by the batch --- */
 
 struct udp_packet {
-	struct addrport from;
+	const struct addrport *from; /* of many the same */
 	uint8_t *data;
 	size_t len;
 	size_t room; /* octets before data that are no one's */
@@ -143,12 +161,12 @@ struct udp_packet {
 /* A socket of an association, once: many datagrams of one sender may come as one message. */
 void udp_prepare(int fd);
 
-/* Takes what has come, at most UDP_BATCH messages, into the one set of buffers: how many. They
- * stand until the next call. */
-unsigned udp_receive(struct ev *e, struct udp_packet **packets);
+/* Takes what has come, at most UDP_BATCH messages, into the one set of buffers: how many datagrams.
+ * They stand until the next call. `peer`: the only one who can have sent them, where the kernel
+ * sees to that; NULL: each names its sender. */
+unsigned udp_receive(struct ev *e, const struct addrport *peer, struct udp_packet **packets);
 
-/* Sends one now: 0 or errno. */
-int udp_send(int fd, const struct addrport *to, const uint8_t *data, size_t len);
+/* --- udp_out.c: what goes, by the batch --- */
 
 /* What is known of a datagram on its way out. */
 struct udp_sending {
@@ -163,9 +181,11 @@ struct udp_sending {
 };
 /* Sends it with others, at the latest at udp_flush; its data must stand until then, but for one
  * that is encapsulated, which is done at once. Its header need not, unless it stands
- * right before the data: then both go as one piece. */
+ * right before the data: then both go as one piece. `to` NULL: the socket has a peer. */
 void udp_put(int fd, const struct addrport *to, const struct udp_sending *one);
 void udp_flush(void);
+/* Sends one now: 0 or errno. */
+int udp_send(int fd, const struct addrport *to, const uint8_t *data, size_t len);
 
 /* --- udp_client.c --- */
 

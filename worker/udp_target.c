@@ -63,24 +63,39 @@ was_sent_to(struct udp *u, const struct addrport *at)
 
 /* --- replies --- */
 
+/* The header of replies from there, or NULL: the client has sent nothing there. */
+static const struct udp_last *
+heading(struct udp *u, const struct addrport *from)
+{
+	struct udp_last *l = &u->last[DOWN];
+	struct addrport at = *from;
+
+	if (l->head_len > 0 && memcmp(from, &l->from, sizeof(*from)) == 0)
+		return l;
+	at.scope = 0; /* no target is asked for with one */
+	if (!u->replies_any && !was_sent_to(u, &at))
+		return NULL;
+	l->from = *from;
+	l->head_len = (uint8_t)datagram_header(l->head, &at);
+	return l;
+}
+
 static void
 reply(struct udp *u, struct udp_packet *p)
 {
 	size_t max = u->client.a.family == ADDR_V6 ? DATAGRAM_MAX : DATAGRAM_MAX_V4;
-	uint8_t head[DATAGRAM_REPLY_MAX];
-	struct udp_sending one = {
-		.u = u, .direction = DOWN, .data = p->data, .len = p->len, .head = head
-	};
+	struct udp_sending one = { .u = u, .direction = DOWN, .data = p->data, .len = p->len };
+	const struct udp_last *l = heading(u, p->from);
 
-	p->from.scope = 0; /* no target is asked for with one */
-	if (!u->replies_any && !was_sent_to(u, &p->from)) {
+	if (l == NULL) {
 		udp_drop(u, DROP_REPLY);
 		return;
 	}
 	one.token = udp_token(u, CLIENT);
-	one.head_len = datagram_header(head, &p->from);
+	one.head_len = l->head_len;
+	one.head = l->head;
 	if (one.head_len <= p->room)
-		one.head = memcpy(p->data - one.head_len, head, one.head_len);
+		one.head = memcpy(p->data - one.head_len, l->head, one.head_len);
 	if (one.head_len + p->len + udp_token_room(one.token) > max) {
 		udp_drop(u, DROP_SIZE);
 		return;
@@ -93,7 +108,7 @@ on_out(struct ev *e, uint32_t events)
 {
 	struct udp_out *o = (struct udp_out *)((char *)e - offsetof(struct udp_out, ev));
 	struct udp_packet *p;
-	unsigned n = udp_receive(&o->ev, &p);
+	unsigned n = udp_receive(&o->ev, NULL, &p);
 
 	(void)events;
 	for (unsigned i = 0; i < n; i++)
@@ -240,6 +255,8 @@ judge(struct udp *u, struct udp_target *t, const struct addrport *at, const uint
 {
 	struct judgement j;
 
+	u->last[UP].target = NULL;
+	u->last[DOWN].head_len = 0;
 	*why = DROP_SEND;
 	if (decide(u, at, name, len, &j) == -1)
 		return NULL;
