@@ -550,21 +550,40 @@ chan_recv_one(
 	return 0;
 }
 
-int
-chan_send_one(int sock, enum role self, enum role peer, enum msg_type t, const void *p, size_t len,
+/* A packet of one message. 0, or -1 with errno; EAGAIN where there is no room for it now. */
+static int
+send_alone(int sock, enum role self, enum role peer, enum msg_type t, const void *p, size_t len,
     int pass_fd)
 {
 	alignas(MSG_ALIGN) unsigned char data[sizeof(struct msg_head) + MSG_PAYLOAD + MSG_ALIGN];
 	struct msg_head h = { .type = (uint16_t)t, .len = (uint16_t)len };
-	struct pollfd w = { .fd = sock, .events = POLLOUT };
 	size_t at = 0;
 
 	if (len > MSG_PAYLOAD || !msg_allowed(&h, self, peer, pass_fd != -1))
 		abort();
 	packet_put(data, &at, t, p, len, NULL, 0);
-	while (packet_send(sock, data, at, pass_fd, 0) == -1) {
+	return packet_send(sock, data, at, pass_fd, MSG_DONTWAIT) == -1 ? -1 : 0;
+}
+
+int
+chan_send_one(int sock, enum role self, enum role peer, enum msg_type t, const void *p, size_t len,
+    int pass_fd)
+{
+	struct pollfd w = { .fd = sock, .events = POLLOUT };
+
+	while (send_alone(sock, self, peer, t, p, len, pass_fd) == -1) {
 		if (errno != EAGAIN || poll(&w, 1, -1) == -1)
 			return -1;
 	}
 	return 0;
+}
+
+int
+chan_lend(struct chan *c, enum msg_type t, const void *payload, size_t len, int fd)
+{
+	if (c->ev.fd == -1) {
+		errno = ENOTCONN;
+		return -1;
+	}
+	return send_alone(c->ev.fd, c->self, c->peer, t, payload, len, fd);
 }

@@ -382,6 +382,15 @@ struct msg_marked {
 #define EGRESS_MARKS_MAX 16   /* different ones in a configuration */
 #define EGRESS_ASKED_MAX 1024 /* MARKs of a worker that the master has not answered */
 
+/* Worker to master, with a UDP socket that is bound: another one at its address and port, which
+ * takes an option that a worker may not set (master/twins.h). Answered by TWINNED, the same with
+ * that socket, or not at all. */
+struct msg_twin {
+	struct sid sid; /* the worker's own business, as is: */
+	uint32_t side;  /* 0: the client's; 1: a target's */
+};
+#define TWINS_ASKED_MAX 256 /* TWINs of a worker that the master has not answered */
+
 struct msg_grant {
 	struct sid sid;
 };
@@ -470,6 +479,8 @@ struct msg_answer {
 	X(TARGET, target, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_target), 0, NAME_MAX_LEN, false) \
 	X(MARK, mark, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_marked), 0, 0, false) \
 	X(MARKED, marked, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_marked), 0, 0, true) \
+	X(TWIN, twin, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_twin), 0, 0, true) \
+	X(TWINNED, twinned, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_twin), 0, 0, true) \
 	X(GRANT, grant, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_grant), 0, 0, false) \
 	X(REFUSE, refuse, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_refuse), 0, 0, false) \
 	X(CONNECTED, connected, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_connected), 0, 0, false) \

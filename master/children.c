@@ -167,6 +167,21 @@ start_channel(struct child *c, int sock)
 	return chan_start(&c->chan, c->family->loop, sock, ROLE_MASTER, c->role, c->spawn);
 }
 
+bool
+children_may_pass(const struct child *c, struct passed *p, unsigned most)
+{
+	if (chan_sent(&c->chan) >= p->until)
+		p->n = 0;
+	return p->n < most;
+}
+
+void
+children_passed(const struct child *c, struct passed *p)
+{
+	p->n++;
+	p->until = chan_mark(&c->chan);
+}
+
 /* 0, or -1 with errno. */
 static int
 spawn(struct child *c)
@@ -181,8 +196,7 @@ spawn(struct child *c)
 	c->acked = c->lacking = 0;
 	c->handed = 0;
 	c->fault[0] = '\0';
-	c->marked = 0;
-	c->marked_until = 0;
+	c->marked = c->twins = (struct passed){ 0 };
 	c->started = loop_now(f->loop);
 	snprintf(path, sizeof(path), "%s/%s", f->libexec, program(c->role));
 	snprintf(name, sizeof(name), "sallyport-%s", role_name(c->role));

@@ -10,6 +10,7 @@
 #include "master/gateway.h"
 #include "master/marks.h"
 #include "master/session_record.h"
+#include "master/twins.h"
 
 static bool
 ready(struct gateway *g, struct child *c, const struct msg_ready *r)
@@ -197,6 +198,8 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 		return early(g, c, m->payload);
 	case MSG_MARK:
 		return marks_make(g->conf, c, m->payload);
+	case MSG_TWIN:
+		return twins_make(c, m);
 	case MSG_OPEN:
 	case MSG_ATTEMPT:
 	case MSG_CONNECTED:
@@ -216,6 +219,7 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 	case MSG_USERS:
 	case MSG_LISTENING:
 	case MSG_MARKED:
+	case MSG_TWINNED:
 	case MSG_GRANT:
 	case MSG_REFUSE:
 	case MSG_AUTH_PASSWORD:

@@ -269,6 +269,8 @@ link_on_msg(struct chan *c, struct msg *m)
 		return on_listening(w, m);
 	case MSG_MARKED:
 		return egress_marked(w, m);
+	case MSG_TWINNED:
+		return udp_twinned(w, m);
 	case MSG_INIT:
 	case MSG_READY:
 	case MSG_FAILED:
@@ -279,6 +281,7 @@ link_on_msg(struct chan *c, struct msg *m)
 	case MSG_OPEN:
 	case MSG_ATTEMPT:
 	case MSG_MARK:
+	case MSG_TWIN:
 	case MSG_CONNECTED:
 	case MSG_CLOSE:
 	case MSG_EARLY:

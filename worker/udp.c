@@ -300,6 +300,7 @@ udp_free(struct session *s)
 	reassembly_end(&u->reassembly);
 	deadline_disarm(&u->reassembly_due);
 	udp_names_free(u);
+	udp_twins_free(u);
 	udp_targets_free(u);
 	udp_leg_free(u);
 	close_relay(s);

@@ -59,7 +59,7 @@ put(struct udp *u, struct udp_target *t, const uint8_t *data, size_t len)
 {
 	struct udp_sending one = { .u = u, .direction = UP, .data = data, .len = len };
 
-	udp_put(t->out->fd, &t->at, &one);
+	udp_put_target(t, &one);
 }
 
 /* To the target of the last one, whose header this one has. */
@@ -72,6 +72,7 @@ put_again(struct udp *u, const struct udp_packet *p)
 	    memcmp(p->data, l->head, l->head_len) != 0 ||
 	    l->target->version != u->s->w->policy->img->version || u->reassembly.until != 0)
 		return false;
+	u->in_a_row++;
 	put(u, l->target, p->data + l->head_len, p->len - l->head_len);
 	return true;
 }
@@ -81,6 +82,7 @@ remember(struct udp *u, struct udp_target *t, const struct datagram *d)
 {
 	struct udp_last *l = &u->last[UP];
 
+	u->in_a_row = 0;
 	l->target = NULL;
 	if (d->head_len > sizeof(l->head) || d->name_len > 0 || d->frag != 0)
 		return;
@@ -169,12 +171,19 @@ from_client(struct udp *u, struct udp_packet *p)
 }
 
 void
+udp_from_client(struct udp *u, struct udp_packet *p, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		from_client(u, &p[i]);
+	udp_flush();
+}
+
+void
 udp_relay(struct session *s)
 {
 	struct udp_packet *p;
 	unsigned n = udp_receive(&s->ev[TARGET], NULL, &p);
 
-	for (unsigned i = 0; i < n; i++)
-		from_client(s->udp, &p[i]);
-	udp_flush();
+	udp_from_client(s->udp, p, n);
+	udp_twins(s->udp);
 }

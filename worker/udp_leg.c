@@ -57,7 +57,7 @@ from_upstream(struct udp_leg *leg, struct udp_packet *p)
 	else if (one.head_len + one.len + udp_token_room(one.token) > max)
 		udp_drop(u, DROP_SIZE);
 	else
-		udp_put(u->s->fd[TARGET], &u->client, &one);
+		udp_put_client(u, &one);
 }
 
 static void

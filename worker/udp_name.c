@@ -86,7 +86,7 @@ send_waiting(struct udp_name *n)
 		if (n->now == NULL) {
 			udp_drop(n->u, n->why);
 		} else {
-			udp_put(n->now->out->fd, &n->now->at, &one);
+			udp_put_target(n->now, &one);
 			udp_flush();
 		}
 		free(w);
@@ -353,7 +353,7 @@ udp_to_name(struct udp *u, const struct datagram *d)
 		return;
 	}
 	one.name = n;
-	udp_put(t->out->fd, &t->at, &one);
+	udp_put_target(t, &one);
 }
 
 void

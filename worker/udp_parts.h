@@ -38,16 +38,27 @@ struct udp_out {
 	struct egress_way way;
 };
 
+/* A socket with a peer, beside one without (udp_twin.c). */
+struct udp_twin {
+	struct ev ev;
+	struct udp *u;
+	struct udp_target *target; /* of a target's */
+	struct addrport peer;      /* as the kernel says it */
+	bool mixed;                /* datagrams of others may still wait in it */
+	uint64_t until;            /* ms: a target's ends then */
+};
+
 /* Where the client has sent to, or tried to: decided by the rules, and told to the master, once. */
 struct udp_target {
 	RB_ENTRY(udp_target) entry;
 	struct addrport at; /* ADDR_NONE: a name that is refused as such */
 	uint32_t version;   /* of the policy that decided */
 	bool passes;
-	struct udp_out *out; /* where it passes, but NULL: */
-	bool via;            /* by the upstream */
-	uint8_t name_len;    /* 0: an address was asked for */
-	uint8_t name[];      /* normalised */
+	struct udp_out *out;   /* where it passes, but NULL: */
+	bool via;              /* by the upstream */
+	struct udp_twin *twin; /* of out; NULL: none */
+	uint8_t name_len;      /* 0: an address was asked for */
+	uint8_t name[];        /* normalised */
 };
 RB_HEAD(udp_targets, udp_target);
 
@@ -98,6 +109,11 @@ struct udp {
 	struct udp_targets targets;
 	uint32_t targets_max, passed, refused;
 	struct udp_last last[SIDES];
+	unsigned in_a_row; /* datagrams to last[UP].target, since something was made of that */
+	struct udp_twin *twin[SIDES];   /* NULL: none */
+	bool asked[SIDES];              /* the master, for one */
+	struct udp_target *twin_target; /* what the target's is, or was asked, for; */
+	struct udp_out *twin_out;       /* and which socket of ours stands there */
 	struct udp_names names;
 	uint32_t nnames;
 	size_t waiting;      /* octets, with what keeps them */
@@ -187,7 +203,28 @@ void udp_flush(void);
 /* Sends one now: 0 or errno. */
 int udp_send(int fd, const struct addrport *to, const uint8_t *data, size_t len);
 
+/* To the client, or to a target that passes and is not behind an upstream. */
+static inline void
+udp_put_client(struct udp *u, const struct udp_sending *one)
+{
+	if (u->twin[CLIENT] != NULL)
+		udp_put(u->twin[CLIENT]->ev.fd, NULL, one);
+	else
+		udp_put(u->s->fd[TARGET], &u->client, one);
+}
+static inline void
+udp_put_target(struct udp_target *t, const struct udp_sending *one)
+{
+	if (t->twin != NULL)
+		udp_put(t->twin->ev.fd, NULL, one);
+	else
+		udp_put(t->out->fd, &t->at, one);
+}
+
 /* --- udp_client.c --- */
+
+/* Datagrams that claim to be the client's. */
+void udp_from_client(struct udp *u, struct udp_packet *p, unsigned n);
 
 /* Takes a datagram out of its message. False: it is dropped. */
 bool udp_open_token(struct udp *u, struct token_context *t, struct udp_packet *p);
@@ -205,7 +242,16 @@ bool udp_leg_has(const struct udp *u, const struct image *img, const struct imag
 void udp_leg_put(struct udp *u, const struct addrport *to, const uint8_t *name, size_t name_len,
     const struct datagram *d);
 
+/* --- udp_twin.c --- */
+
+/* After datagrams of the client: ends a twin whose time is over, and makes what is worth it. */
+void udp_twins(struct udp *u);
+void udp_twins_free(struct udp *u);
+
 /* --- udp_target.c --- */
+
+/* Datagrams from outgoing sockets. */
+void udp_from_targets(struct udp *u, struct udp_packet *p, unsigned n);
 
 enum rules_answer udp_rules(const struct udp *u, const struct addrport *at, const uint8_t *name,
     size_t name_len, uint32_t *rule);

@@ -100,7 +100,15 @@ reply(struct udp *u, struct udp_packet *p)
 		udp_drop(u, DROP_SIZE);
 		return;
 	}
-	udp_put(u->s->fd[TARGET], &u->client, &one);
+	udp_put_client(u, &one);
+}
+
+void
+udp_from_targets(struct udp *u, struct udp_packet *p, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		reply(u, &p[i]);
+	udp_flush();
 }
 
 static void
@@ -111,9 +119,7 @@ on_out(struct ev *e, uint32_t events)
 	unsigned n = udp_receive(&o->ev, NULL, &p);
 
 	(void)events;
-	for (unsigned i = 0; i < n; i++)
-		reply(o->u, &p[i]);
-	udp_flush();
+	udp_from_targets(o->u, p, n);
 }
 
 /* --- outgoing sockets --- */
@@ -272,6 +278,8 @@ judge(struct udp *u, struct udp_target *t, const struct addrport *at, const uint
 	}
 	t->version = u->s->w->policy->img->version;
 	t->passes = j.passes;
+	if (t->out != j.out)
+		t->twin = NULL;
 	t->out = j.out;
 	t->via = j.via;
 	return t;

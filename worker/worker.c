@@ -23,12 +23,14 @@ struct worker *
 worker_new(struct loop *l, uint32_t slots)
 {
 	struct worker *w = aligned_alloc(_Alignof(struct worker), sizeof(*w));
+	struct rlimit most;
 
 	if (w == NULL)
 		return NULL;
 	memset(w, 0, offsetof(struct worker, scratch)); /* not the buffers, which are its end */
 	w->loop = l;
 	w->nslots = slots;
+	w->descriptors = getrlimit(RLIMIT_NOFILE, &most) == 0 ? most.rlim_cur : 0;
 	w->slots = calloc(slots, sizeof(*w->slots));
 	w->names = names_new(l);
 	w->egress = egress_new();

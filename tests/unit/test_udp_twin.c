@@ -1,0 +1,263 @@
+/*
+ * Twins of an association's sockets (worker/udp_twin.c): what comes while one is being made, and
+ * what is left in one that ends.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* after those that it needs */
+#include <cmocka.h>
+
+#include "master/twins.h"
+#include "tests/unit/worker_world.h"
+#include "worker/udp.h"
+#include "worker/udp_parts.h"
+
+#define ENOUGH 70 /* datagrams in a row */
+
+static int control, client, target;
+static struct sockaddr_in client_at, target_at, relay, outgoing;
+static uint8_t in[65536];
+
+static int
+udp_socket(struct sockaddr_in *at)
+{
+	socklen_t len = sizeof(*at);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	*at = (struct sockaddr_in){ .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	assert_int_equal(bind(fd, (struct sockaddr *)at, len), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)at, &len), 0);
+	return fd;
+}
+
+static void
+to(int fd, const void *data, size_t len, const struct sockaddr_in *at)
+{
+	assert_int_equal(
+	    sendto(fd, data, len, 0, (const struct sockaddr *)at, sizeof(*at)), (ssize_t)len);
+}
+
+/* From the client to the target. */
+static void
+ask(const char *data)
+{
+	uint8_t d[64] = { 0, 0, 0, 1 };
+
+	memcpy(d + 4, &target_at.sin_addr, 4);
+	memcpy(d + 8, &target_at.sin_port, 2);
+	memcpy(d + 10, data, strlen(data));
+	to(client, d, 10 + strlen(data), &relay);
+}
+
+/* How many with these data have come to the target (header 0) or the client (10). */
+static unsigned
+come(int fd, size_t header, const char *data)
+{
+	socklen_t len = sizeof(outgoing);
+	unsigned n = 0;
+	ssize_t got;
+
+	while ((got = recvfrom(fd, in, sizeof(in), 0,
+		    fd == target ? (struct sockaddr *)&outgoing : NULL,
+		    fd == target ? &len : NULL)) != -1)
+		n += (size_t)got == header + strlen(data) &&
+		     memcmp(in + header, data, strlen(data)) == 0;
+	return n;
+}
+
+static struct udp *
+association(void)
+{
+	for (uint32_t i = 0; i < W.w->touched; i++)
+		if (W.w->slots[i].udp != NULL)
+			return W.w->slots[i].udp;
+	fail_msg("no association");
+	return NULL;
+}
+
+/* The master makes twins. */
+static bool
+on_msg(struct chan *c, struct msg *m)
+{
+	struct msg_twin t;
+	bool sane;
+
+	if (m->type != MSG_TWIN)
+		return world_on_msg(c, m);
+	memcpy(&t, m->payload, sizeof(t));
+	int fd = twins_socket(m->fd, &sane);
+	assert_true(fd != -1 && sane);
+	assert_int_equal(chan_send(c, MSG_TWINNED, &t, sizeof(t), fd), 0);
+	return true;
+}
+
+static void
+associate(void)
+{
+	uint8_t reply[10];
+
+	world_start(&world_default);
+	W.master.on_msg = on_msg;
+	target = udp_socket(&target_at);
+	client = udp_socket(&client_at);
+	control = client_new();
+	client_send(control, "\5\1\0", 3);
+	client_read(control, reply, 2);
+	client_send(control, "\5\3\0\1\0\0\0\0\0\0", 10);
+	world_until(world_count(MSG_ASSOCIATE) == 1);
+	struct msg_grant g = { .sid =
+				   ((const struct msg_associate *)world_last(MSG_ASSOCIATE))->sid };
+	chan_send(&W.master, MSG_GRANT, &g, sizeof(g), -1);
+	client_read(control, reply, 10);
+	relay = (struct sockaddr_in){ .sin_family = AF_INET };
+	memcpy(&relay.sin_addr, reply + 4, 4);
+	memcpy(&relay.sin_port, reply + 8, 2);
+}
+
+static struct msg_close
+dissociate(void)
+{
+	struct msg_close c;
+
+	close(control);
+	world_until(world_count(MSG_CLOSE) == 1);
+	c = *(const struct msg_close *)world_last(MSG_CLOSE);
+	close(client);
+	close(target);
+	world_end();
+	return c;
+}
+
+/* Until both have a twin. */
+static struct udp *
+busy(void)
+{
+	struct udp *u = association();
+
+	for (unsigned i = 0; i < ENOUGH; i++) {
+		ask("up");
+		world_run(0);
+	}
+	world_until(u->twin[CLIENT] != NULL && u->twin[TARGET] != NULL);
+	assert_int_equal(come(target, 0, "up"), ENOUGH);
+	return u;
+}
+
+static void
+test_they_have_one_peer_each(void **state)
+{
+	struct sockaddr_in at;
+	socklen_t len = sizeof(at);
+
+	(void)state;
+	associate();
+	struct udp *u = busy();
+	assert_int_equal(getpeername(u->twin[CLIENT]->ev.fd, (struct sockaddr *)&at, &len), 0);
+	assert_memory_equal(&at, &client_at, sizeof(at));
+	assert_int_equal(getsockname(u->twin[CLIENT]->ev.fd, (struct sockaddr *)&at, &len), 0);
+	assert_memory_equal(&at, &relay, sizeof(at));
+	assert_int_equal(getpeername(u->twin[TARGET]->ev.fd, (struct sockaddr *)&at, &len), 0);
+	assert_memory_equal(&at, &target_at, sizeof(at));
+	assert_int_equal(getsockname(u->twin[TARGET]->ev.fd, (struct sockaddr *)&at, &len), 0);
+	assert_memory_equal(&at, &outgoing, sizeof(at));
+	dissociate();
+}
+
+/* Nobody can bind there too, once they are made. */
+static void
+test_the_port_is_shared_with_nobody(void **state)
+{
+	int one = 1, s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	(void)state;
+	associate();
+	busy();
+	assert_int_equal(setsockopt(s, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)), 0);
+	assert_int_equal(bind(s, (struct sockaddr *)&relay, sizeof(relay)), -1);
+	assert_int_equal(bind(s, (struct sockaddr *)&outgoing, sizeof(outgoing)), -1);
+	close(s);
+	dissociate();
+}
+
+/* Between bind and connect a twin gets what anybody sends: it stands before what its peer sends. */
+static void
+test_strangers_that_came_too_early(void **state)
+{
+	struct sockaddr_in at;
+	int stranger = udp_socket(&at);
+
+	(void)state;
+	associate();
+	struct udp *u = busy();
+	world_run(5);
+	for (enum side side = CLIENT; side < SIDES; side++) {
+		int fd = u->twin[side]->ev.fd;
+		const struct sockaddr_in *peer = side == CLIENT ? &client_at : &target_at;
+
+		assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+		to(stranger, "\0\0\0\1\x7f\0\0\1\0\7mine", 14, side == CLIENT ? &relay : &outgoing);
+		assert_int_equal(connect(fd, (const struct sockaddr *)peer, sizeof(*peer)), 0);
+		u->twin[side]->mixed = true; /* as it was then */
+	}
+	ask("up");
+	to(target, "down", 4, &outgoing);
+	world_run(5);
+	assert_int_equal(come(target, 0, "up"), 1);
+	assert_int_equal(come(client, 10, "down"), 1);
+	assert_false(u->twin[CLIENT]->mixed);
+	assert_false(u->twin[TARGET]->mixed);
+	struct msg_close c = dissociate();
+	assert_int_equal(c.drops[DROP_SOURCE], 1);
+	assert_int_equal(c.drops[DROP_REPLY], 1);
+	close(stranger);
+}
+
+static void
+test_what_waits_in_one_that_ends_is_sent_on(void **state)
+{
+	(void)state;
+	associate();
+	struct udp *u = busy();
+	int fd = u->twin[TARGET]->ev.fd;
+	world_run(5);
+	for (unsigned i = 0; i < 200; i++)
+		to(target, "down", 4, &outgoing);
+	u->twin[TARGET]->until = 1;
+	ask("up");
+	udp_relay(u->s); /* before the loop hears of either */
+	udp_twins(u);
+	assert_null(u->twin[TARGET]);
+	assert_int_equal(recv(fd, in, sizeof(in), MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EBADF);
+	assert_int_equal(come(client, 10, "down"), 200);
+	/* it goes on, and another one comes */
+	world_run(5);
+	assert_int_equal(come(target, 0, "up"), 1);
+	busy();
+	to(target, "down", 4, &outgoing);
+	world_run(5);
+	assert_int_equal(come(client, 10, "down"), 1);
+	struct msg_close c = dissociate();
+	assert_int_equal(c.datagrams_up, 2 * ENOUGH + 1);
+	assert_int_equal(c.datagrams_down, 201);
+	for (unsigned why = 0; why < DROP_COUNT; why++)
+		assert_int_equal(c.drops[why], 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_they_have_one_peer_each),
+		cmocka_unit_test(test_the_port_is_shared_with_nobody),
+		cmocka_unit_test(test_strangers_that_came_too_early),
+		cmocka_unit_test(test_what_waits_in_one_that_ends_is_sent_on),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
