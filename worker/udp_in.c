@@ -30,9 +30,10 @@ static struct {
 	struct iovec iov[UDP_BATCH];
 	struct sockaddr_storage from[UDP_BATCH];
 	union udp_control control[UDP_BATCH];
-	unsigned stale; /* how many headers are not as recvmmsg should find them */
+	bool made;      /* what of the headers stays as it is */
 	bool named;     /* senders' addresses are asked for */
-} in = { .stale = UDP_BATCH };
+	unsigned stale; /* how many headers the last one has changed */
+} in;
 
 void
 udp_prepare(int fd)
@@ -44,19 +45,28 @@ udp_prepare(int fd)
 }
 
 static void
-prepare_messages(bool named)
+make_headers(bool named)
 {
-	if (in.named != named)
-		in.stale = UDP_BATCH;
-	in.named = named;
-	for (unsigned i = 0; i < in.stale; i++) {
+	for (unsigned i = 0; i < UDP_BATCH; i++) {
 		in.iov[i] = (struct iovec){ buffers[i] + HEADROOM, UDP_BUFFER };
 		in.m[i].msg_hdr = (struct msghdr){ .msg_name = named ? &in.from[i] : NULL,
-			.msg_namelen = named ? sizeof(in.from[i]) : 0,
 			.msg_iov = &in.iov[i],
 			.msg_iovlen = 1,
-			.msg_control = in.control[i].octets,
-			.msg_controllen = sizeof(in.control[i].octets) };
+			.msg_control = in.control[i].octets };
+	}
+	in.made = true;
+	in.named = named;
+	in.stale = UDP_BATCH;
+}
+
+static void
+prepare_headers(bool named)
+{
+	if (!in.made || in.named != named)
+		make_headers(named);
+	for (unsigned i = 0; i < in.stale; i++) {
+		in.m[i].msg_hdr.msg_namelen = named ? sizeof(in.from[i]) : 0;
+		in.m[i].msg_hdr.msg_controllen = sizeof(in.control[i].octets);
 	}
 }
 
@@ -102,7 +112,7 @@ udp_receive(struct ev *e, const struct addrport *peer, struct udp_packet **packe
 {
 	unsigned n = 0;
 
-	prepare_messages(peer == NULL);
+	prepare_headers(peer == NULL);
 	int got = recvmmsg(e->fd, in.m, UDP_BATCH, 0, NULL);
 	in.stale = got > 0 ? (unsigned)got : 0;
 	/* An error is told once, and is no end of such a socket. */

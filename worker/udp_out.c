@@ -141,13 +141,22 @@ make_message(struct msghdr *mh, unsigned k)
 	memcpy(CMSG_DATA(c), &segment, sizeof(segment));
 }
 
+/* From the k-th message on: how many have gone, or -1 with errno. */
+static int
+send_from(unsigned k)
+{
+	if (out.nruns == 1)
+		return sendmsg(out.fd, &out.m[0].msg_hdr, MSG_NOSIGNAL) == -1 ? -1 : 1;
+	return sendmmsg(out.fd, out.m + k, out.nruns - k, MSG_NOSIGNAL);
+}
+
 void
 udp_flush(void)
 {
 	for (unsigned k = 0; k < out.nruns; k++)
 		make_message(&out.m[k].msg_hdr, k);
 	for (unsigned k = 0; k < out.nruns;) {
-		int sent = sendmmsg(out.fd, out.m + k, out.nruns - k, MSG_NOSIGNAL);
+		int sent = send_from(k);
 
 		if (sent <= 0)
 			one_by_one(&out.runs[k++], sent == -1 ? errno : EIO);
