@@ -389,7 +389,7 @@ struct msg_twin {
 	struct sid sid; /* the worker's own business, as is: */
 	uint32_t side;  /* 0: the client's; 1: a target's */
 };
-#define TWINS_ASKED_MAX 256 /* TWINs of a worker that the master has not answered */
+#define TWINS_ASKED_MAX 256 /* TWINNEDs that a worker does not take, before it gets no more */
 
 struct msg_grant {
 	struct sid sid;

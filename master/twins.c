@@ -21,9 +21,10 @@ option(int fd, int name, int *value)
 	return getsockopt(fd, SOL_SOCKET, name, value, &len) == 0 && len == sizeof(*value);
 }
 
-/* Is it a UDP socket that has a port? Where it is bound. */
+/* Is it a UDP socket? Where it is bound; port 0: it is not, for one that has sent nothing yet, or
+ * in vain, has no port. */
 static bool
-is_bound(int fd, struct addrport *at)
+is_udp(int fd, struct addrport *at)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
@@ -31,7 +32,7 @@ is_bound(int fd, struct addrport *at)
 
 	return option(fd, SO_PROTOCOL, &protocol) && protocol == IPPROTO_UDP &&
 	       getsockname(fd, (struct sockaddr *)&ss, &len) == 0 &&
-	       addr_from_sockaddr((struct sockaddr *)&ss, len, at) == 0 && at->port != 0;
+	       addr_from_sockaddr((struct sockaddr *)&ss, len, at) == 0;
 }
 
 static bool
@@ -77,8 +78,8 @@ twins_socket(int of, bool *sane)
 	struct addrport at;
 	int mark, fd;
 
-	*sane = is_bound(of, &at);
-	if (!*sane || !option(of, SO_MARK, &mark) ||
+	*sane = is_udp(of, &at);
+	if (!*sane || at.port == 0 || !option(of, SO_MARK, &mark) ||
 	    (fd = marks_socket(at.a.family, true, (uint32_t)mark)) == -1)
 		return -1;
 	if (same_device(fd, of) && same_owner(fd, of) && bind_beside(fd, of, &at))
@@ -94,8 +95,10 @@ twins_make(struct child *worker, const struct msg *m)
 	bool sane;
 	int fd;
 
-	if (t->side > 1 || !children_may_pass(worker, &worker->twins, TWINS_ASKED_MAX))
+	if (t->side > 1)
 		return false;
+	if (!children_may_pass(worker, &worker->twins, TWINS_ASKED_MAX))
+		return true; /* it does not take what it has asked for: it gets no more */
 	if ((fd = twins_socket(m->fd, &sane)) == -1)
 		return sane; /* it does without */
 	(void)chan_send(&worker->chan, MSG_TWINNED, t, sizeof(*t), fd);

@@ -14,7 +14,7 @@
 bool twins_make(struct child *worker, const struct msg *m);
 
 /* Another UDP socket where `of` is bound, with its mark, device and owner: close-on-exec,
- * non-blocking. -1: there is none; *sane is false where `of` is no UDP socket that is bound. */
+ * non-blocking. -1: there is none; *sane is false where `of` is no UDP socket. */
 int twins_socket(int of, bool *sane);
 
 #endif

@@ -118,7 +118,7 @@ udp_receive(struct ev *e, const struct addrport *peer, struct udp_packet **packe
 	/* An error is told once, and is no end of such a socket. */
 	if (got < UDP_BATCH && (got > 0 || errno == EAGAIN))
 		ev_drained(e, EPOLLIN | EPOLLERR);
-	for (unsigned i = 0; i < in.stale; i++) {
+	for (unsigned i = 0; i < in.stale && n < UDP_BATCH * SEGMENTS_MAX; i++) {
 		const struct sockaddr *from = (const struct sockaddr *)&in.from[i];
 
 		if (peer != NULL)

@@ -42,10 +42,10 @@ struct udp_out {
 struct udp_twin {
 	struct ev ev;
 	struct udp *u;
-	struct udp_target *target; /* of a target's */
-	struct addrport peer;      /* as the kernel says it */
-	bool mixed;                /* datagrams of others may still wait in it */
-	uint64_t until;            /* ms: a target's ends then */
+	enum side side;       /* whose it is */
+	struct addrport peer; /* as the kernel says it */
+	bool mixed;           /* datagrams of others may still wait in it */
+	uint64_t until;       /* ms: a target's ends then */
 };
 
 /* Where the client has sent to, or tried to: decided by the rules, and told to the master, once. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/wire.h"
+#include "worker/connect.h"
 #include "worker/udp.h"
 #include "worker/udp_parts.h"
 #include "worker/worker.h"
@@ -25,6 +26,18 @@ _Static_assert(4 * ASKED_MAX <= TWINS_ASKED_MAX, "no more than the master bears"
 
 /* --- asking --- */
 
+/* The other half of the descriptors is for new sessions: the lowest that is free tells. An answer
+ * for which there is none would end the channel. */
+static bool
+descriptors_left(const struct worker *w)
+{
+	int fd = connect_datagram_socket(ADDR_V4);
+
+	if (fd != -1)
+		close(fd);
+	return fd != -1 && (rlim_t)fd < w->descriptors / 2;
+}
+
 static bool
 may_ask(struct worker *w)
 {
@@ -32,10 +45,10 @@ may_ask(struct worker *w)
 
 	if (now - w->twins_asked_at > NO_ANSWER_MS)
 		w->twins_asked = 0;
-	return w->twins_asked < ASKED_MAX && !chan_full(&w->master);
+	return w->twins_asked < ASKED_MAX && !chan_full(&w->master) && descriptors_left(w);
 }
 
-/* For a twin of `of`, once: what is not answered cannot be had. */
+/* For a twin of `of`. What is not answered cannot be had, and is not asked for again. */
 static void
 ask(struct udp *u, enum side side, int of, const struct addrport *peer)
 {
@@ -69,31 +82,36 @@ ask_both(struct udp *u)
 
 static void on_twin(struct ev *e, uint32_t events);
 
-/* Takes over fd, which stands where it is to. NULL where something is in the way. */
+/* Takes over fd, which has no peer yet. NULL: there is no memory. */
 static struct udp_twin *
-twin_new(struct udp *u, int fd, const struct addrport *peer)
+twin_new(struct udp *u, enum side side, int fd)
 {
-	struct worker *w = u->s->w;
+	struct loop *l = u->s->w->loop;
 	struct udp_twin *t = calloc(1, sizeof(*t));
-	struct sockaddr_storage to;
-	socklen_t len = addr_to_sockaddr(peer, &to);
 
-	/* The other half of the descriptors is for new sessions. */
-	if (t == NULL || (rlim_t)fd >= w->descriptors / 2 ||
-	    connect(fd, (struct sockaddr *)&to, len) == -1)
-		goto fail;
-	*t = (struct udp_twin){ .ev = { .fd = -1, .cb = on_twin },
-		.u = u,
-		.peer = *peer,
-		.mixed = true,
-		.until = loop_now(w->loop) + TWIN_MS };
-	udp_prepare(fd);
-	if (ev_add(w->loop, &t->ev, fd, EPOLLIN | EPOLLET) == 0)
-		return t;
-fail:
+	if (t != NULL) {
+		*t = (struct udp_twin){ .ev = { .fd = -1, .cb = on_twin },
+			.u = u,
+			.side = side,
+			.mixed = true,
+			.until = loop_now(l) + TWIN_MS };
+		udp_prepare(fd);
+		if (ev_add(l, &t->ev, fd, EPOLLIN | EPOLLET) == 0)
+			return t;
+	}
 	close(fd);
 	free(t);
 	return NULL;
+}
+
+static bool
+twin_connect(struct udp_twin *t, const struct addrport *peer)
+{
+	struct sockaddr_storage to;
+	socklen_t len = addr_to_sockaddr(peer, &to);
+
+	t->peer = *peer;
+	return connect(t->ev.fd, (struct sockaddr *)&to, len) == 0;
 }
 
 static void
@@ -109,21 +127,22 @@ twin_free(struct udp_twin *t)
 	free(t);
 }
 
-/* What has come, if anything. */
-static unsigned
-take(struct udp_twin *t)
+/* What has come. While others' may be among it all is read: what comes after that is the peer's. */
+static void
+take(struct udp_twin *t, unsigned turns)
 {
 	struct udp_packet *p;
-	unsigned n = udp_receive(&t->ev, t->mixed ? NULL : &t->peer, &p);
+	unsigned n;
 
-	/* What came before it had its peer has been read by now. */
-	if ((t->ev.ready & EPOLLIN) == 0)
+	do {
+		n = udp_receive(&t->ev, t->mixed ? NULL : &t->peer, &p);
+		if (t->side == CLIENT)
+			udp_from_client(t->u, p, n);
+		else
+			udp_from_targets(t->u, p, n);
+	} while (--turns > 0 && (n > 0 || (t->ev.ready & EPOLLIN) != 0));
+	if (n == 0 && (t->ev.ready & EPOLLIN) == 0)
 		t->mixed = false;
-	if (t == t->u->twin[CLIENT])
-		udp_from_client(t->u, p, n);
-	else
-		udp_from_targets(t->u, p, n);
-	return n;
 }
 
 static void
@@ -132,9 +151,18 @@ on_twin(struct ev *e, uint32_t events)
 	struct udp_twin *t = (struct udp_twin *)((char *)e - offsetof(struct udp_twin, ev));
 
 	(void)events;
-	take(t);
-	if (t == t->u->twin[CLIENT])
+	take(t, t->mixed ? LAST_TURNS : 1);
+	if (t->side == CLIENT)
 		udp_twins(t->u);
+}
+
+/* What waits in it is heard first; an error, which is told once, may stand before that. */
+static void
+twin_end(struct udp_twin *t)
+{
+	take(t, LAST_TURNS);
+	take(t, LAST_TURNS);
+	twin_free(t);
 }
 
 static void
@@ -142,12 +170,10 @@ end_target(struct udp *u)
 {
 	struct udp_twin *t = u->twin[TARGET];
 
-	for (unsigned turn = 0; turn < LAST_TURNS && take(t) > 0; turn++)
-		;
 	u->twin[TARGET] = NULL;
-	if (t->target->twin == t)
-		t->target->twin = NULL;
-	twin_free(t);
+	if (u->twin_target->twin == t)
+		u->twin_target->twin = NULL;
+	twin_end(t);
 }
 
 void
@@ -170,25 +196,26 @@ udp_twins_free(struct udp *u)
 	twin_free(u->twin[TARGET]);
 }
 
-/* What could not be made use of is not asked for again. */
+/* The target may go another way since a reload; and a peer that cannot be one is not tried again.
+ */
 static void
 adopt(struct udp *u, enum side side, int fd)
 {
-	struct udp_target *t = u->twin_target;
-	const struct addrport *peer = side == CLIENT ? &u->last[UP].from : &t->at;
+	struct udp_target *target = u->twin_target;
+	const struct addrport *peer = side == CLIENT ? &u->last[UP].from : &target->at;
+	bool stale = side == TARGET && target->out != u->twin_out;
+	struct udp_twin *t = twin_new(u, side, fd);
 
-	if (side == TARGET && t->out != u->twin_out) { /* since a reload */
-		close(fd);
-		u->asked[side] = false;
+	if (t == NULL)
+		return;
+	u->asked[side] = !stale && !twin_connect(t, peer);
+	if (stale || u->asked[side]) {
+		twin_end(t);
 		return;
 	}
-	if ((u->twin[side] = twin_new(u, fd, peer)) == NULL)
-		return;
-	u->asked[side] = false;
-	if (side == TARGET) {
-		u->twin[side]->target = t;
-		t->twin = u->twin[side];
-	}
+	u->twin[side] = t;
+	if (side == TARGET)
+		target->twin = t;
 }
 
 bool

@@ -517,11 +517,42 @@ test_late_messages_leave_by_themselves(void **state)
 	assert_string_equal(grants_of_packet(), ""); /* once */
 }
 
+static void
+test_lent_descriptors_stay(void **state)
+{
+	struct msg_twin t = { .sid = { .slot = 1, .gen = 1 } };
+	unsigned char p[MSG_PACKET_MAX];
+	struct msg_head h;
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	unsigned lent = 0;
+
+	(void)state;
+	grant(1, false); /* which waits for the end of the turn */
+	while (chan_lend(&master, MSG_TWINNED, &t, sizeof(t), null) == 0)
+		lent++;
+	assert_int_equal(errno, EAGAIN);
+	assert_true(lent > 0 && fcntl(null, F_GETFD) != -1);
+	for (; lent > 0; lent--) {
+		ssize_t n = recv(worker, p, sizeof(p), MSG_DONTWAIT);
+		assert_int_equal(n, sizeof(h) + (sizeof(t) + 7) / 8 * 8);
+		memcpy(&h, p, sizeof(h));
+		assert_int_equal(h.type, MSG_TWINNED);
+	}
+	assert_string_equal(grants_of_packet(), "");
+	run_for(0);
+	assert_string_equal(grants_of_packet(), "1");
+	chan_stop(&master);
+	assert_int_equal(chan_lend(&master, MSG_TWINNED, &t, sizeof(t), null), -1);
+	assert_int_equal(errno, ENOTCONN);
+	close(null);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_good_messages_arrive, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_lent_descriptors_stay, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_close_after_messages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_every_truncation_is_a_fault, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_forged_heads, setup, teardown),

@@ -19,6 +19,8 @@
 #define ENOUGH 70 /* datagrams in a row */
 
 static int control, client, target;
+static int stranger = -1; /* sends to each twin before it has its peer */
+static bool refused;      /* the worker does not adopt: the target's way has changed */
 static struct sockaddr_in client_at, target_at, relay, outgoing;
 static uint8_t in[65536];
 
@@ -92,6 +94,13 @@ on_msg(struct chan *c, struct msg *m)
 	memcpy(&t, m->payload, sizeof(t));
 	int fd = twins_socket(m->fd, &sane);
 	assert_true(fd != -1 && sane);
+	if (stranger != -1)
+		to(stranger, "\0\0\0\1\x7f\0\0\1\0\7mine", 14,
+		    t.side == CLIENT ? &relay : &outgoing);
+	if (refused && t.side == TARGET) {
+		association()->twin_out = NULL;
+		to(target, "down", 4, &outgoing);
+	}
 	assert_int_equal(chan_send(c, MSG_TWINNED, &t, sizeof(t), fd), 0);
 	return true;
 }
@@ -189,32 +198,77 @@ static void
 test_strangers_that_came_too_early(void **state)
 {
 	struct sockaddr_in at;
-	int stranger = udp_socket(&at);
 
 	(void)state;
 	associate();
+	stranger = udp_socket(&at);
+	ask("first"); /* so that `outgoing` is known */
+	world_run(5);
+	assert_int_equal(come(target, 0, "first"), 1);
 	struct udp *u = busy();
 	world_run(5);
-	for (enum side side = CLIENT; side < SIDES; side++) {
-		int fd = u->twin[side]->ev.fd;
-		const struct sockaddr_in *peer = side == CLIENT ? &client_at : &target_at;
-
-		assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-		to(stranger, "\0\0\0\1\x7f\0\0\1\0\7mine", 14, side == CLIENT ? &relay : &outgoing);
-		assert_int_equal(connect(fd, (const struct sockaddr *)peer, sizeof(*peer)), 0);
-		u->twin[side]->mixed = true; /* as it was then */
-	}
+	assert_false(u->twin[CLIENT]->mixed);
+	assert_false(u->twin[TARGET]->mixed);
 	ask("up");
 	to(target, "down", 4, &outgoing);
 	world_run(5);
 	assert_int_equal(come(target, 0, "up"), 1);
 	assert_int_equal(come(client, 10, "down"), 1);
-	assert_false(u->twin[CLIENT]->mixed);
-	assert_false(u->twin[TARGET]->mixed);
+	close(stranger);
+	stranger = -1;
 	struct msg_close c = dissociate();
 	assert_int_equal(c.drops[DROP_SOURCE], 1);
 	assert_int_equal(c.drops[DROP_REPLY], 1);
-	close(stranger);
+	assert_int_equal(c.datagrams_up, ENOUGH + 2);
+	assert_int_equal(c.datagrams_down, 1);
+}
+
+/* What came meanwhile is heard, and another one is asked for. */
+static void
+test_one_that_is_of_no_use(void **state)
+{
+	(void)state;
+	associate();
+	ask("first");
+	world_run(5);
+	assert_int_equal(come(target, 0, "first"), 1);
+	refused = true;
+	struct udp *u = association();
+	for (unsigned i = 0; i < ENOUGH; i++) {
+		ask("up");
+		world_run(0);
+	}
+	world_until(u->twin[CLIENT] != NULL);
+	world_run(5);
+	assert_null(u->twin[TARGET]);
+	assert_int_equal(come(client, 10, "down"), 1);
+	assert_int_equal(come(target, 0, "up"), ENOUGH);
+	refused = false;
+	busy();
+	struct msg_close c = dissociate();
+	assert_int_equal(c.datagrams_up, 2 * ENOUGH + 1);
+	assert_int_equal(c.datagrams_down, 1);
+}
+
+/* Past half of the descriptors none is asked for. */
+static void
+test_descriptors_are_left_for_sessions(void **state)
+{
+	(void)state;
+	associate();
+	struct udp *u = association();
+	W.w->descriptors = (rlim_t)u->s->fd[TARGET] * 2;
+	for (unsigned i = 0; i < 2 * ENOUGH; i++) {
+		ask("up");
+		world_run(0);
+	}
+	world_run(5);
+	assert_int_equal(come(target, 0, "up"), 2 * ENOUGH);
+	assert_false(u->asked[CLIENT] || u->asked[TARGET]);
+	assert_true(u->twin[CLIENT] == NULL && u->twin[TARGET] == NULL);
+	W.w->descriptors = 1000;
+	busy();
+	dissociate();
 }
 
 static void
@@ -256,6 +310,8 @@ main(void)
 		cmocka_unit_test(test_they_have_one_peer_each),
 		cmocka_unit_test(test_the_port_is_shared_with_nobody),
 		cmocka_unit_test(test_strangers_that_came_too_early),
+		cmocka_unit_test(test_one_that_is_of_no_use),
+		cmocka_unit_test(test_descriptors_are_left_for_sessions),
 		cmocka_unit_test(test_what_waits_in_one_that_ends_is_sent_on),
 	};
 
