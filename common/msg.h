@@ -479,8 +479,6 @@ struct msg_answer {
 	X(TARGET, target, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_target), 0, NAME_MAX_LEN, false) \
 	X(MARK, mark, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_marked), 0, 0, false) \
 	X(MARKED, marked, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_marked), 0, 0, true) \
-	X(TWIN, twin, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_twin), 0, 0, true) \
-	X(TWINNED, twinned, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_twin), 0, 0, true) \
 	X(GRANT, grant, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_grant), 0, 0, false) \
 	X(REFUSE, refuse, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_refuse), 0, 0, false) \
 	X(CONNECTED, connected, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_connected), 0, 0, false) \
@@ -498,7 +496,9 @@ struct msg_answer {
 	X(UPSTREAM_BEGIN, upstream_begin, ROLES_WORKER, ROLE_BIT(ROLE_INITIATOR), sizeof(struct msg_upstream_begin), 1, 255, false) \
 	X(UPSTREAM_RESULT, upstream_result, ROLE_BIT(ROLE_INITIATOR), ROLES_WORKER, sizeof(struct msg_upstream_result), 0, 0, false) \
 	X(LOOKUP, lookup, ROLES_WORKER, ROLE_BIT(ROLE_RESOLVER), sizeof(struct msg_lookup), 1, NAME_MAX_LEN, false) \
-	X(ANSWER, answer, ROLE_BIT(ROLE_RESOLVER), ROLES_WORKER, sizeof(struct msg_answer), 0, ANSWER_ADDRS * sizeof(struct addr), false)
+	X(ANSWER, answer, ROLE_BIT(ROLE_RESOLVER), ROLES_WORKER, sizeof(struct msg_answer), 0, ANSWER_ADDRS * sizeof(struct addr), false) \
+	X(TWIN, twin, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_twin), 0, 0, true) \
+	X(TWINNED, twinned, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_twin), 0, 0, true)
 /* clang-format on */
 
 enum msg_type {
