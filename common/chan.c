@@ -304,8 +304,6 @@ send_within(struct chan *c, uint64_t ms, enum msg_type t, const void *head, size
 	} else {
 		packet_put(p->data, &p->len, t, head, head_len, tail, tail_len);
 		c->queued += len;
-		if (t == MSG_INIT)
-			c->open = NULL; /* alone: the child has no loop yet when it reads it */
 		leave_within(c, ms);
 		if (c->queued > CHAN_QUEUE_SOFT && !c->throttled) {
 			c->throttled = true;

@@ -89,8 +89,8 @@ chan_send(struct chan *c, enum msg_type t, const void *payload, size_t len, int 
 /* Likewise of a message that nobody waits for. Messages keep their order. */
 int chan_send_late(struct chan *c, enum msg_type t, const void *payload, size_t len);
 
-/* Sends a message at once, before what is queued, with a descriptor that stays the caller's. 0, or
- * -1 with errno (EAGAIN: the peer has not read what was sent before). */
+/* Sends a message at once, in a packet of its own before what is queued. The descriptor (-1: none)
+ * stays the caller's. 0, or -1 with errno (EAGAIN: the peer has not read what was sent before). */
 int chan_lend(struct chan *c, enum msg_type t, const void *payload, size_t len, int fd);
 
 /* Tries to send what is queued now. After it, chan_mark() <= chan_sent() tells whether everything

@@ -382,14 +382,17 @@ struct msg_marked {
 #define EGRESS_MARKS_MAX 16   /* different ones in a configuration */
 #define EGRESS_ASKED_MAX 1024 /* MARKs of a worker that the master has not answered */
 
-/* Worker to master, with a UDP socket that is bound: another one at its address and port, which
- * takes an option that a worker may not set (master/twins.h). Answered by TWINNED, the same with
- * that socket, or not at all. */
+/* Worker to master: BESIDE with a UDP socket that is bound, then TWIN with one that is not. The
+ * second is bound to the address and port of the first, which takes an option that a worker may not
+ * set (master/twins.h). Answered by TWINNED: whether it could be. */
 struct msg_twin {
 	struct sid sid; /* the worker's own business, as is: */
 	uint32_t side;  /* 0: the client's; 1: a target's */
 };
-#define TWINS_ASKED_MAX 256 /* TWINNEDs that a worker does not take, before it gets no more */
+struct msg_twinned {
+	struct msg_twin of;
+	uint32_t done; /* 0 or 1 */
+};
 
 struct msg_grant {
 	struct sid sid;
@@ -497,8 +500,9 @@ struct msg_answer {
 	X(UPSTREAM_RESULT, upstream_result, ROLE_BIT(ROLE_INITIATOR), ROLES_WORKER, sizeof(struct msg_upstream_result), 0, 0, false) \
 	X(LOOKUP, lookup, ROLES_WORKER, ROLE_BIT(ROLE_RESOLVER), sizeof(struct msg_lookup), 1, NAME_MAX_LEN, false) \
 	X(ANSWER, answer, ROLE_BIT(ROLE_RESOLVER), ROLES_WORKER, sizeof(struct msg_answer), 0, ANSWER_ADDRS * sizeof(struct addr), false) \
+	X(BESIDE, beside, ROLES_WORKER, ROLES_MASTER, 0, 0, 0, true) \
 	X(TWIN, twin, ROLES_WORKER, ROLES_MASTER, sizeof(struct msg_twin), 0, 0, true) \
-	X(TWINNED, twinned, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_twin), 0, 0, true)
+	X(TWINNED, twinned, ROLES_MASTER, ROLES_WORKER, sizeof(struct msg_twinned), 0, 0, false)
 /* clang-format on */
 
 enum msg_type {

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/child.h"
+#include "common/fd.h"
 #include "master/priority.h"
 
 #define CHILDREN_MAX   (CHILDREN_WORKERS_MAX + ROLE_COUNT)
@@ -167,21 +168,6 @@ start_channel(struct child *c, int sock)
 	return chan_start(&c->chan, c->family->loop, sock, ROLE_MASTER, c->role, c->spawn);
 }
 
-bool
-children_may_pass(const struct child *c, struct passed *p, unsigned most)
-{
-	if (chan_sent(&c->chan) >= p->until)
-		p->n = 0;
-	return p->n < most;
-}
-
-void
-children_passed(const struct child *c, struct passed *p)
-{
-	p->n++;
-	p->until = chan_mark(&c->chan);
-}
-
 /* 0, or -1 with errno. */
 static int
 spawn(struct child *c)
@@ -196,7 +182,8 @@ spawn(struct child *c)
 	c->acked = c->lacking = 0;
 	c->handed = 0;
 	c->fault[0] = '\0';
-	c->marked = c->twins = (struct passed){ 0 };
+	c->marked = 0;
+	c->marked_until = 0;
 	c->started = loop_now(f->loop);
 	snprintf(path, sizeof(path), "%s/%s", f->libexec, program(c->role));
 	snprintf(name, sizeof(name), "sallyport-%s", role_name(c->role));
@@ -217,8 +204,8 @@ spawn(struct child *c)
 	}
 	init.spawn = c->spawn;
 	f->ops->init(f->arg, c, &init);
-	chan_send(&c->chan, MSG_INIT, &init, sizeof(init), -1);
-	chan_flush(&c->chan);
+	/* Alone: the child has no loop yet when it reads it. */
+	(void)chan_lend(&c->chan, MSG_INIT, &init, sizeof(init), -1);
 	f->ops->spawned(f->arg, c);
 	return 0;
 }
@@ -256,6 +243,7 @@ add(struct children *f, enum role role, unsigned index)
 	c->role = role;
 	c->index = index;
 	c->pid = -1;
+	c->beside = -1;
 	c->family = f;
 	c->respawn.cb = on_respawn;
 	f->all[f->n++] = c;
@@ -370,6 +358,8 @@ ended(struct child *c, int status)
 	c->reaped = true;
 	chan_drain(&c->chan);
 	chan_stop(&c->chan);
+	fd_drop(c->beside);
+	c->beside = -1;
 	c->reaped = false;
 	f->ops->lost(f->arg, c, how_ended(c, status, buf, sizeof(buf)));
 	if (!c->wanted)

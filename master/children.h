@@ -18,12 +18,6 @@
 
 struct children;
 
-/* Descriptors on their way to a child, and the mark of its channel behind them. */
-struct passed {
-	unsigned n;
-	uint64_t until;
-};
-
 struct child {
 	enum role role;
 	unsigned index; /* a worker's place, 0 .. workers-1; 0 for the other roles */
@@ -44,8 +38,9 @@ struct child {
 	uint64_t started;  /* loop time */
 	unsigned failures; /* quick ends in a row */
 	struct deadline respawn;
-	struct passed marked,
-	    twins; /* sockets that it has asked for (master/marks, master/twins) */
+	unsigned marked; /* marked sockets on their way to it, and the mark of chan behind them */
+	uint64_t marked_until;
+	int beside; /* a socket of it, until the one comes that is to be bound there; or -1 */
 };
 
 struct children_ops {
@@ -72,11 +67,6 @@ void children_free(struct children *f); /* none is running any more */
 /* Makes exactly n of a role wanted: spawns those that are missing (0, or -1 with errno if a spawn
  * failed at once), stops those too many. */
 int children_want(struct children *f, enum role role, unsigned n);
-
-/* What waits for a child holds our descriptors: are there fewer than `most` of a kind? After one
- * more has been sent: it is counted. */
-bool children_may_pass(const struct child *c, struct passed *p, unsigned most);
-void children_passed(const struct child *c, struct passed *p);
 
 /* NULL where there is none. Only running ones. */
 struct child *children_by_spawn(struct children *f, uint32_t spawn);

@@ -21,7 +21,7 @@ marks_socket(uint8_t family, bool datagrams, uint32_t mark)
 
 	if (fd == -1)
 		return -1;
-	if ((mark != 0 && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) == -1) ||
+	if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) == -1 ||
 	    (family == ADDR_V6 &&
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) == -1)) {
 		fd_drop(fd);
@@ -66,7 +66,10 @@ marks_make(const struct conf *c, struct child *worker, const struct msg_marked *
 {
 	if ((m->family != ADDR_V4 && m->family != ADDR_V6) || m->datagrams > 1)
 		return false;
-	if (!children_may_pass(worker, &worker->marked, EGRESS_ASKED_MAX))
+	/* What waits for it holds our descriptors. */
+	if (chan_sent(&worker->chan) >= worker->marked_until)
+		worker->marked = 0;
+	if (worker->marked >= EGRESS_ASKED_MAX)
 		return false;
 	if (!has_mark(c, m->mark))
 		return true; /* a reload has taken it away meanwhile */
@@ -74,6 +77,7 @@ marks_make(const struct conf *c, struct child *worker, const struct msg_marked *
 	if (fd == -1)
 		return true; /* no descriptor is left: it will ask again */
 	(void)chan_send(&worker->chan, MSG_MARKED, m, sizeof(*m), fd);
-	children_passed(worker, &worker->marked);
+	worker->marked++;
+	worker->marked_until = chan_mark(&worker->chan);
 	return true;
 }

@@ -19,8 +19,7 @@ bool marks_possible(const struct conf *c, FILE *errors);
 /* MARK of a worker. False: no honest worker asks so. */
 bool marks_make(const struct conf *c, struct child *worker, const struct msg_marked *m);
 
-/* A fresh socket: close-on-exec, non-blocking, of one family alone, marked (0: not). -1 with errno.
- */
+/* A fresh socket: close-on-exec, non-blocking, marked. -1 with errno. */
 int marks_socket(uint8_t family, bool datagrams, uint32_t mark);
 
 #endif

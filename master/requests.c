@@ -198,6 +198,8 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 		return early(g, c, m->payload);
 	case MSG_MARK:
 		return marks_make(g->conf, c, m->payload);
+	case MSG_BESIDE:
+		return twins_beside(c, m);
 	case MSG_TWIN:
 		return twins_make(c, m);
 	case MSG_OPEN:

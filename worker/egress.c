@@ -150,19 +150,28 @@ egress_turn(struct worker *w)
 }
 
 int
-egress_open(
+egress_unbound(
     struct worker *w, const struct egress_way *way, uint8_t family, int type, enum reason *why)
 {
 	int fd =
 	    way->mark != 0 ? take_marked(w, way->mark, family, type) : take_plain(family, type);
 
-	if (fd == -1) {
-		*why = errno == EAFNOSUPPORT ? REASON_NET_UNREACHABLE : REASON_GENERAL;
-		return -1;
-	}
 	*why = REASON_EGRESS;
-	if (egress_bind_device(fd, way) == 0 &&
-	    (way->from.family == ADDR_NONE || bind_from(fd, type, &way->from) == 0))
+	if (fd == -1)
+		*why = errno == EAFNOSUPPORT ? REASON_NET_UNREACHABLE : REASON_GENERAL;
+	if (fd == -1 || egress_bind_device(fd, way) == 0)
+		return fd;
+	fd_drop(fd);
+	return -1;
+}
+
+int
+egress_open(
+    struct worker *w, const struct egress_way *way, uint8_t family, int type, enum reason *why)
+{
+	int fd = egress_unbound(w, way, family, type, why);
+
+	if (fd == -1 || way->from.family == ADDR_NONE || bind_from(fd, type, &way->from) == 0)
 		return fd;
 	fd_drop(fd);
 	return -1;

@@ -32,8 +32,10 @@ int egress_socket(struct worker *w, const struct image *img, const struct image_
     const struct addr *client, uint8_t family, int type, enum reason *why);
 
 /* The parts of it: the turn of something that opens several sockets which leave the same way, and a
- * socket for a way that is chosen. */
+ * socket for a way that is chosen; unbound, it has the way's mark and device, not its address. */
 uint32_t egress_turn(struct worker *w);
+int egress_unbound(
+    struct worker *w, const struct egress_way *way, uint8_t family, int type, enum reason *why);
 int egress_open(
     struct worker *w, const struct egress_way *way, uint8_t family, int type, enum reason *why);
 

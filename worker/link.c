@@ -281,6 +281,7 @@ link_on_msg(struct chan *c, struct msg *m)
 	case MSG_OPEN:
 	case MSG_ATTEMPT:
 	case MSG_MARK:
+	case MSG_BESIDE:
 	case MSG_TWIN:
 	case MSG_CONNECTED:
 	case MSG_CLOSE:

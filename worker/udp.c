@@ -102,6 +102,7 @@ udp_new(struct session *s, uint32_t rule)
 	u->client = hs->client;
 	u->client.port = declared_port(hs);
 	u->turn = egress_turn(s->w);
+	u->twin_fd[CLIENT] = u->twin_fd[TARGET] = -1;
 	SLIST_INIT(&u->outs);
 	RB_INIT(&u->targets);
 	RB_INIT(&u->names);

@@ -27,9 +27,8 @@ void udp_granted(struct session *s);
 void udp_control(struct session *s);
 /* Datagrams from the client. */
 void udp_relay(struct session *s);
-/* MSG_TWINNED: the master's answer. Takes over the descriptor where there is use for it. False: it
- * was not asked for that. */
-bool udp_twinned(struct worker *w, struct msg *m);
+/* MSG_TWINNED: the master's answer. False: it was not asked for that. */
+bool udp_twinned(struct worker *w, const struct msg *m);
 /* `timeout udp` is over. */
 void udp_timeout(struct session *s);
 /* What was counted, for the closing record; what still waits is counted as dropped. */

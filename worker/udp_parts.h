@@ -111,9 +111,10 @@ struct udp {
 	struct udp_last last[SIDES];
 	unsigned in_a_row; /* datagrams to last[UP].target, since something was made of that */
 	struct udp_twin *twin[SIDES];   /* NULL: none */
-	bool asked[SIDES];              /* the master, for one */
-	struct udp_target *twin_target; /* what the target's is, or was asked, for; */
-	struct udp_out *twin_out;       /* and which socket of ours stands there */
+	int twin_fd[SIDES];             /* of one that the master has been asked to bind; or -1 */
+	bool no_twin[SIDES];            /* it could not be done */
+	struct udp_target *twin_target; /* what the target's is, or is to be, for; */
+	struct udp_out *twin_out;       /* and which socket of ours it stands beside */
 	struct udp_names names;
 	uint32_t nnames;
 	size_t waiting;      /* octets, with what keeps them */

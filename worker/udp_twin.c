@@ -3,79 +3,72 @@
  * target get a socket each that has a peer (udp(7), connect): for what passes through it the kernel
  * looks up no route and gives no address. It stands beside the socket without a peer, at the same
  * address and port; the kernel gives it what its peer sends, and the other one all else, so that
- * strangers are counted, and other targets reached, as ever. Owns the twins. They come from the
- * master (master/twins.h), which is trusted; without one all goes on as before.
+ * strangers are counted, and other targets reached, as ever. Owns the twins. The master binds them
+ * (master/twins.h), and is trusted; without one all goes on as before.
  */
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/fd.h"
 #include "common/wire.h"
 #include "worker/connect.h"
+#include "worker/egress.h"
 #include "worker/udp.h"
 #include "worker/udp_parts.h"
 #include "worker/worker.h"
 
-#define TWIN_AFTER   64        /* datagrams in a row to one target, before it is worth the calls */
-#define TWIN_MS      60000     /* a target's: a route that has changed holds for it then */
-#define LAST_TURNS   UDP_BATCH /* reads of what has come to one that ends */
-#define ASKED_MAX    64        /* of the master at a time */
-#define NO_ANSWER_MS 1000      /* after it none is to come: the master could not */
-_Static_assert(4 * ASKED_MAX <= TWINS_ASKED_MAX, "no more than the master bears");
+#define TWIN_AFTER 64        /* datagrams in a row to one target, before it is worth the calls */
+#define TWIN_MS    60000     /* a target's: a route that has changed holds for it then */
+#define LAST_TURNS UDP_BATCH /* reads of what has come to one that ends */
 
 /* --- asking --- */
 
-/* The other half of the descriptors is for new sessions: the lowest that is free tells. An answer
- * for which there is none would end the channel. */
+/* The other half of the descriptors is for new sessions. */
 static bool
-descriptors_left(const struct worker *w)
+may_be(const struct udp *u, int fd, const struct addrport *peer)
 {
-	int fd = connect_datagram_socket(ADDR_V4);
-
-	if (fd != -1)
-		close(fd);
-	return fd != -1 && (rlim_t)fd < w->descriptors / 2;
+	/* A socket whose peer has port 0 hears all ports. */
+	return fd != -1 && (rlim_t)fd < u->s->w->descriptors / 2 && peer->port != 0;
 }
 
-static bool
-may_ask(struct worker *w)
-{
-	uint64_t now = loop_now(w->loop);
-
-	if (now - w->twins_asked_at > NO_ANSWER_MS)
-		w->twins_asked = 0;
-	return w->twins_asked < ASKED_MAX && !chan_full(&w->master) && descriptors_left(w);
-}
-
-/* For a twin of `of`. What is not answered cannot be had, and is not asked for again. */
+/* Takes over fd, which the master is to bind beside the other one. Where it cannot be asked now it
+ * is the next time. */
 static void
-ask(struct udp *u, enum side side, int of, const struct addrport *peer)
+ask(struct udp *u, enum side side, int fd, int beside, const struct addrport *peer)
 {
-	struct worker *w = u->s->w;
+	struct chan *master = &u->s->w->master;
 	struct msg_twin m = { .sid = session_sid(u->s), .side = side };
 
-	/* A socket whose peer has port 0 hears all ports. */
-	if (peer->port == 0 || !may_ask(w) ||
-	    chan_lend(&w->master, MSG_TWIN, &m, sizeof(m), of) == -1)
-		return;
-	w->twins_asked++;
-	w->twins_asked_at = loop_now(w->loop);
-	u->asked[side] = true;
+	if (may_be(u, fd, peer) && chan_lend(master, MSG_BESIDE, NULL, 0, beside) == 0 &&
+	    chan_lend(master, MSG_TWIN, &m, sizeof(m), fd) == 0)
+		u->twin_fd[side] = fd;
+	else
+		fd_drop(fd);
+}
+
+static bool
+has_none(const struct udp *u, enum side side)
+{
+	return u->twin[side] == NULL && u->twin_fd[side] == -1 && !u->no_twin[side];
 }
 
 static void
 ask_both(struct udp *u)
 {
 	struct udp_target *t = u->last[UP].target;
+	const struct addrport *client = &u->last[UP].from;
+	enum reason why;
 
-	if (u->twin[CLIENT] == NULL && !u->asked[CLIENT])
-		ask(u, CLIENT, u->s->fd[TARGET], &u->last[UP].from);
-	if (u->twin[TARGET] != NULL || u->asked[TARGET] || t == NULL)
+	if (has_none(u, CLIENT))
+		ask(u, CLIENT, connect_datagram_socket(client->a.family), u->s->fd[TARGET], client);
+	if (!has_none(u, TARGET) || t == NULL)
 		return;
 	u->twin_target = t;
 	u->twin_out = t->out;
-	ask(u, TARGET, t->out->fd, &t->at);
+	ask(u, TARGET, egress_unbound(u->s->w, &t->out->way, t->out->family, SOCK_DGRAM, &why),
+	    t->out->fd, &t->at);
 }
 
 /* --- their life --- */
@@ -189,15 +182,7 @@ udp_twins(struct udp *u)
 	ask_both(u);
 }
 
-void
-udp_twins_free(struct udp *u)
-{
-	twin_free(u->twin[CLIENT]);
-	twin_free(u->twin[TARGET]);
-}
-
-/* The target may go another way since a reload; and a peer that cannot be one is not tried again.
- */
+/* The target may go another way since a reload. */
 static void
 adopt(struct udp *u, enum side side, int fd)
 {
@@ -208,8 +193,8 @@ adopt(struct udp *u, enum side side, int fd)
 
 	if (t == NULL)
 		return;
-	u->asked[side] = !stale && !twin_connect(t, peer);
-	if (stale || u->asked[side]) {
+	u->no_twin[side] = !stale && !twin_connect(t, peer);
+	if (stale || u->no_twin[side]) {
 		twin_end(t);
 		return;
 	}
@@ -219,23 +204,35 @@ adopt(struct udp *u, enum side side, int fd)
 }
 
 bool
-udp_twinned(struct worker *w, struct msg *m)
+udp_twinned(struct worker *w, const struct msg *m)
 {
 	struct wire c = wire_from(m->payload, m->len);
-	struct msg_twin in;
+	struct msg_twinned in;
 	bool sane;
 
 	wire_copy(&c, &in, sizeof(in));
-	struct session *s = session_find(w, in.sid, &sane);
-	if (!sane || in.side >= SIDES)
+	struct session *s = session_find(w, in.of.sid, &sane);
+	if (!sane || in.of.side >= SIDES)
 		return false;
-	if (w->twins_asked > 0)
-		w->twins_asked--;
 	if (s == NULL || s->udp == NULL)
-		return true; /* it has ended: chan closes the descriptor */
-	if (!s->udp->asked[in.side] || s->udp->twin[in.side] != NULL)
-		return false;
-	adopt(s->udp, in.side, m->fd);
-	m->fd = -1;
-	return true;
+		return true; /* it has ended */
+	struct udp *u = s->udp;
+	int fd = u->twin_fd[in.of.side];
+	u->twin_fd[in.of.side] = -1;
+	if (fd != -1 && in.done != 0)
+		adopt(u, in.of.side, fd);
+	else
+		u->no_twin[in.of.side] = true;
+	if (in.done == 0)
+		fd_drop(fd);
+	return fd != -1;
+}
+
+void
+udp_twins_free(struct udp *u)
+{
+	for (enum side side = CLIENT; side < SIDES; side++) {
+		twin_free(u->twin[side]);
+		fd_drop(u->twin_fd[side]);
+	}
 }

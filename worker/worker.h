@@ -89,11 +89,9 @@ struct worker {
 	struct counts *counts; /* of nslots */
 	struct session *slots;
 	uint32_t nslots;
-	rlim_t descriptors;   /* that it may have */
-	unsigned twins_asked; /* of the master, not here yet */
-	uint64_t twins_asked_at;
-	uint32_t touched; /* slots from the first that a session has ever been in; the others cost
-			     no memory */
+	rlim_t descriptors; /* that it may have */
+	uint32_t touched;   /* slots from the first that a session has ever been in; the others cost
+			       no memory */
 	SLIST_HEAD(, session) unused; /* of them */
 	uint32_t handshakes;          /* sessions whose request is not decided */
 	uint32_t sessions;            /* slots in use */

@@ -31,7 +31,7 @@ LAYOUT = {
     "STOP": "<", "LISTENER": f"<II{ADDRPORT}I", "USERS_ACK": "<II120s", "FAILED": "<Ii56s", "USERS": "<",
     "AUTH_TOKEN": f"<{SID}II{ADDRPORT}B3x", "AUTH_REPLY": f"<{SID}II{ADDRPORT}B3x",
     "AUTH_KEYS": f"<{SID}IIIBBBB96sQ96sQ", "KEYTAB": "<II", "KEYTAB_ACK": "<II120s",
-    "MARK": "<IBB2x", "MARKED": "<IBB2x", "TWIN": f"<{SID}I", "TWINNED": f"<{SID}I",
+    "MARK": "<IBB2x", "MARKED": "<IBB2x", "BESIDE": "<", "TWIN": f"<{SID}I", "TWINNED": f"<{SID}II",
     "UPSTREAM_BEGIN": f"<{SID}B7x", "UPSTREAM_RESULT": f"<{SID}BB6x",
 }
 NUMBER = {}  # filled by check_layout()

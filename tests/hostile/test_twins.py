@@ -39,40 +39,65 @@ def tcp(p):
     return fd
 
 
-def twin(side=0):
-    return message("TWIN", 0, 1, side)
+def beside(p, fd):
+    p.send(message("BESIDE"), fds=(fd,))
+
+
+def twin(p, fd, side=0):
+    p.send(message("TWIN", 0, 1, side), fds=(fd,))
+
+
+def pair(p, fd, side=0):
+    """Asks for a new socket to be bound beside this one: the new one, and whether it was."""
+    new = udp(p, False)
+    beside(p, fd)
+    twin(p, new, side)
+    (found,), passed = p.recv()
+    assert found[0] == "TWINNED" and found[1][:3] == (0, 1, side) and passed == -1
+    return new, found[1][3]
+
+
+def alone(name, *fields):
+    return lambda p: p.send(message(name, *fields))
 
 
 CASES = [
-    ("of no side", lambda p: p.send(twin(2), fds=(udp(p),)), REFUSED),
-    ("without a socket", lambda p: p.send(twin()), NOT_ALLOWED),
-    ("of a TCP socket", lambda p: p.send(twin(), fds=(tcp(p),)), REFUSED),
-    ("of its listener", lambda p: p.send(twin(), fds=(p.given("LISTENER"),)), REFUSED),
-    ("of its channel", lambda p: p.send(twin(), fds=(3,)), REFUSED),
-    ("the wrong way", lambda p: p.send(message("TWINNED", 0, 1, 0), fds=(udp(p),)), NOT_ALLOWED),
+    ("a side that there is not", lambda p: (beside(p, udp(p)), twin(p, udp(p, False), 2)), REFUSED),
+    ("beside nothing", lambda p: twin(p, udp(p, False)), REFUSED),
+    ("beside a TCP socket", lambda p: beside(p, tcp(p)), REFUSED),
+    ("beside its listener", lambda p: beside(p, p.given("LISTENER")), REFUSED),
+    ("beside its channel", lambda p: beside(p, 3), REFUSED),
+    ("a TCP socket", lambda p: (beside(p, udp(p)), twin(p, tcp(p))), REFUSED),
+    ("a second one", lambda p: (beside(p, udp(p)), twin(p, udp(p, False)), twin(p, udp(p, False))), REFUSED),
+    ("without a socket", alone("TWIN", 0, 1, 0), NOT_ALLOWED),
+    ("beside without a socket", alone("BESIDE"), NOT_ALLOWED),
+    ("the wrong way", alone("TWINNED", 0, 1, 0, 1), NOT_ALLOWED),
     ("half of one", lambda p: p.send(raw(NUMBER["TWIN"], bytes(4)), fds=(udp(p),)), NOT_ALLOWED),
 ]
 
 
-def test_what_is_given(stage, gateway):
+def test_what_is_done(stage, gateway):
     g, (p,) = start(gateway, stage, sally.OPEN, {"worker": 1}, workers=2)
     fd = udp(p)
-    p.send(twin(1), fds=(fd,))
-    (found,), beside = p.recv()
-    assert found[:2] == ("TWINNED", (0, 1, 1)) and beside not in (-1, fd)
+    new, done = pair(p, fd, 1)
+    assert done == 1
     with open("/proc/net/udp") as f:
         ports = [int(line.split()[1].split(":")[1], 16) for line in f.readlines()[1:]]
     port, = {n for n in ports if ports.count(n) == 2}
     third = udp(p, False)
     assert p.sys("bind", third, at(port), 16) == (-1, errno.EADDRINUSE)
+    assert p.sys("close", new) == (0, 0)
+    assert pair(p, fd)[1] == 1
     end(g, [p], 0)
 
 
-def test_beside_what_has_no_port(stage, gateway):
-    """As one that could not send: no fault, and nothing given."""
+def test_what_cannot_be(stage, gateway):
+    """No fault, and nothing done."""
     g, (p,) = start(gateway, stage, sally.OPEN, {"worker": 1}, workers=2)
-    p.send(twin(), fds=(udp(p, False),))
-    assert p.recv(ms=300) == ([], None)
+    assert pair(p, udp(p, False))[1] == 0  # as one that could not send, and has no port
+    beside(p, udp(p))
+    twin(p, udp(p))  # which has a port of its own
+    assert p.recv()[0][0][1][3] == 0
     end(g, [p], 0)
 
 
@@ -87,26 +112,15 @@ def test_what_kills(stage, gateway):
     end(g, [], n)
 
 
-def test_answers_that_it_does_not_take(stage, gateway):
-    """They hold the master's descriptors: there are not many of them."""
+def test_the_master_holds_one(stage, gateway):
+    """Of many sockets that others are to be beside, and of answers that nobody reads, none."""
     g, (p,) = start(gateway, stage, sally.OPEN, {"worker": 1}, workers=2)
-    for _ in range(1500):
-        p.send(twin(), fds=(udp(p),))
-    held = len(os.listdir(f"/proc/{g.p.pid}/fd"))
-    assert 200 < held < 400, held
-    end(g, [p], 0)
-
-
-def test_one_at_a_time(stage, gateway):
-    """A second one would find the first in its way: no fault, and nothing given."""
-    g, (p,) = start(gateway, stage, sally.OPEN, {"worker": 1}, workers=2)
-    fd = udp(p)
-    p.send(twin(), fds=(fd,))
-    _, beside = p.recv()
-    assert beside != -1
-    p.send(twin(), fds=(fd,))
-    assert p.recv(ms=300) == ([], None)
-    assert p.sys("close", beside) == (0, 0)
-    p.send(twin(), fds=(fd,))
-    assert p.recv()[1] != -1
+    before = len(os.listdir(f"/proc/{g.p.pid}/fd"))
+    for _ in range(500):
+        beside(p, udp(p))
+    for _ in range(300):
+        beside(p, udp(p))
+        twin(p, udp(p, False))
+    beside(p, udp(p))
+    wait_for(lambda: len(os.listdir(f"/proc/{g.p.pid}/fd")) == before + 1, why=g.story)
     end(g, [p], 0)

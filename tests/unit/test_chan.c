@@ -520,7 +520,7 @@ test_late_messages_leave_by_themselves(void **state)
 static void
 test_lent_descriptors_stay(void **state)
 {
-	struct msg_twin t = { .sid = { .slot = 1, .gen = 1 } };
+	struct msg_listener l = { .index = 1 };
 	unsigned char p[MSG_PACKET_MAX];
 	struct msg_head h;
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -528,21 +528,21 @@ test_lent_descriptors_stay(void **state)
 
 	(void)state;
 	grant(1, false); /* which waits for the end of the turn */
-	while (chan_lend(&master, MSG_TWINNED, &t, sizeof(t), null) == 0)
+	while (chan_lend(&master, MSG_LISTENER, &l, sizeof(l), null) == 0)
 		lent++;
 	assert_int_equal(errno, EAGAIN);
 	assert_true(lent > 0 && fcntl(null, F_GETFD) != -1);
 	for (; lent > 0; lent--) {
 		ssize_t n = recv(worker, p, sizeof(p), MSG_DONTWAIT);
-		assert_int_equal(n, sizeof(h) + (sizeof(t) + 7) / 8 * 8);
+		assert_int_equal(n, sizeof(h) + (sizeof(l) + 7) / 8 * 8);
 		memcpy(&h, p, sizeof(h));
-		assert_int_equal(h.type, MSG_TWINNED);
+		assert_int_equal(h.type, MSG_LISTENER);
 	}
 	assert_string_equal(grants_of_packet(), "");
 	run_for(0);
 	assert_string_equal(grants_of_packet(), "1");
 	chan_stop(&master);
-	assert_int_equal(chan_lend(&master, MSG_TWINNED, &t, sizeof(t), null), -1);
+	assert_int_equal(chan_lend(&master, MSG_LISTENER, &l, sizeof(l), null), -1);
 	assert_int_equal(errno, ENOTCONN);
 	close(null);
 }

@@ -21,6 +21,8 @@
 static int control, client, target;
 static int stranger = -1; /* sends to each twin before it has its peer */
 static bool refused;      /* the worker does not adopt: the target's way has changed */
+static bool can = true;   /* the master does what it is asked for */
+static unsigned asked;
 static struct sockaddr_in client_at, target_at, relay, outgoing;
 static uint8_t in[65536];
 
@@ -82,26 +84,33 @@ association(void)
 	return NULL;
 }
 
-/* The master makes twins. */
+/* The master's part. */
 static bool
 on_msg(struct chan *c, struct msg *m)
 {
-	struct msg_twin t;
-	bool sane;
+	static int beside = -1;
+	struct msg_twinned t = { .done = 1 };
 
-	if (m->type != MSG_TWIN)
+	if (m->type != MSG_BESIDE && m->type != MSG_TWIN)
 		return world_on_msg(c, m);
-	memcpy(&t, m->payload, sizeof(t));
-	int fd = twins_socket(m->fd, &sane);
-	assert_true(fd != -1 && sane);
+	if (m->type == MSG_BESIDE) {
+		beside = m->fd;
+		m->fd = -1;
+		return true;
+	}
+	memcpy(&t.of, m->payload, sizeof(t.of));
+	asked++;
+	t.done = can && twins_bind(m->fd, beside);
+	assert_true(t.done == 1 || !can);
+	close(beside);
 	if (stranger != -1)
 		to(stranger, "\0\0\0\1\x7f\0\0\1\0\7mine", 14,
-		    t.side == CLIENT ? &relay : &outgoing);
-	if (refused && t.side == TARGET) {
+		    t.of.side == CLIENT ? &relay : &outgoing);
+	if (refused && t.of.side == TARGET) {
 		association()->twin_out = NULL;
 		to(target, "down", 4, &outgoing);
 	}
-	assert_int_equal(chan_send(c, MSG_TWINNED, &t, sizeof(t), fd), 0);
+	assert_int_equal(chan_send(c, MSG_TWINNED, &t, sizeof(t), -1), 0);
 	return true;
 }
 
@@ -250,6 +259,53 @@ test_one_that_is_of_no_use(void **state)
 	assert_int_equal(c.datagrams_down, 1);
 }
 
+/* All goes on without, and it is not asked again and again. */
+static void
+test_one_that_cannot_be(void **state)
+{
+	(void)state;
+	associate();
+	struct udp *u = association();
+	can = false;
+	asked = 0;
+	for (unsigned i = 0; i < 3 * ENOUGH; i++) {
+		ask("up");
+		world_run(0);
+	}
+	world_run(5);
+	can = true;
+	assert_int_equal(asked, 2);
+	assert_true(u->twin_fd[CLIENT] == -1 && u->twin_fd[TARGET] == -1);
+	assert_int_equal(come(target, 0, "up"), 3 * ENOUGH);
+	dissociate();
+}
+
+/* Its association has ended when the answer comes. */
+static void
+test_one_that_is_too_late(void **state)
+{
+	(void)state;
+	associate();
+	W.master.on_msg = world_on_msg;
+	struct udp *u = association();
+	for (unsigned i = 0; i < ENOUGH; i++) {
+		ask("up");
+		world_run(0);
+	}
+	world_until(u->twin_fd[TARGET] != -1);
+	int fds[SIDES] = { u->twin_fd[CLIENT], u->twin_fd[TARGET] };
+	struct msg_twinned t = { .of = { .sid = session_sid(u->s), .side = TARGET }, .done = 1 };
+	close(control);
+	world_until(world_count(MSG_CLOSE) == 1);
+	assert_int_equal(fcntl(fds[CLIENT], F_GETFD), -1);
+	assert_int_equal(fcntl(fds[TARGET], F_GETFD), -1);
+	assert_int_equal(chan_send(&W.master, MSG_TWINNED, &t, sizeof(t), -1), 0);
+	world_run(5);
+	close(client);
+	close(target);
+	world_end();
+}
+
 /* Past half of the descriptors none is asked for. */
 static void
 test_descriptors_are_left_for_sessions(void **state)
@@ -257,6 +313,7 @@ test_descriptors_are_left_for_sessions(void **state)
 	(void)state;
 	associate();
 	struct udp *u = association();
+	asked = 0;
 	W.w->descriptors = (rlim_t)u->s->fd[TARGET] * 2;
 	for (unsigned i = 0; i < 2 * ENOUGH; i++) {
 		ask("up");
@@ -264,7 +321,7 @@ test_descriptors_are_left_for_sessions(void **state)
 	}
 	world_run(5);
 	assert_int_equal(come(target, 0, "up"), 2 * ENOUGH);
-	assert_false(u->asked[CLIENT] || u->asked[TARGET]);
+	assert_int_equal(asked, 0);
 	assert_true(u->twin[CLIENT] == NULL && u->twin[TARGET] == NULL);
 	W.w->descriptors = 1000;
 	busy();
@@ -311,6 +368,8 @@ main(void)
 		cmocka_unit_test(test_the_port_is_shared_with_nobody),
 		cmocka_unit_test(test_strangers_that_came_too_early),
 		cmocka_unit_test(test_one_that_is_of_no_use),
+		cmocka_unit_test(test_one_that_cannot_be),
+		cmocka_unit_test(test_one_that_is_too_late),
 		cmocka_unit_test(test_descriptors_are_left_for_sessions),
 		cmocka_unit_test(test_what_waits_in_one_that_ends_is_sent_on),
 	};
