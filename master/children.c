@@ -205,7 +205,8 @@ spawn(struct child *c)
 	init.spawn = c->spawn;
 	f->ops->init(f->arg, c, &init);
 	/* Alone: the child has no loop yet when it reads it. */
-	(void)chan_lend(&c->chan, MSG_INIT, &init, sizeof(init), -1);
+	if (chan_lend(&c->chan, MSG_INIT, &init, sizeof(init), -1) == -1)
+		child_kill(c, "cannot be told what it is to be: %s", strerror(errno));
 	f->ops->spawned(f->arg, c);
 	return 0;
 }

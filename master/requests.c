@@ -179,6 +179,8 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 {
 	if (!c->ready && m->type != MSG_READY && m->type != MSG_FAILED)
 		return false;
+	if (m->type != MSG_TWIN)
+		twins_forget(c);
 	switch (m->type) {
 	case MSG_READY:
 		return ready(g, c, m->payload);

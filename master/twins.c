@@ -48,10 +48,17 @@ twins_bind(int fd, int beside)
 	return share_port(fd, 0) && alone && done;
 }
 
+void
+twins_forget(struct child *worker)
+{
+	fd_drop(worker->beside);
+	worker->beside = -1;
+}
+
 bool
 twins_beside(struct child *worker, struct msg *m)
 {
-	fd_drop(worker->beside);
+	twins_forget(worker);
 	worker->beside = m->fd;
 	m->fd = -1;
 	return is_udp(worker->beside);
@@ -65,7 +72,8 @@ twins_make(struct child *worker, const struct msg *m)
 	if (answer.of.side > 1 || worker->beside == -1 || !is_udp(m->fd))
 		return false;
 	answer.done = twins_bind(m->fd, worker->beside);
-	fd_drop(worker->beside);
-	worker->beside = -1;
-	return chan_send(&worker->chan, MSG_TWINNED, &answer, sizeof(answer), -1) == 0;
+	twins_forget(worker);
+	/* It may have ended meanwhile, and its last messages stand behind this one. */
+	(void)chan_send(&worker->chan, MSG_TWINNED, &answer, sizeof(answer), -1);
+	return true;
 }

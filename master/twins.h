@@ -13,8 +13,10 @@
 
 /* BESIDE of a worker: takes over the descriptor. False: no honest worker sends that. */
 bool twins_beside(struct child *worker, struct msg *m);
-/* TWIN, likewise; its descriptor stays m's. */
+/* TWIN, which follows it at once; its descriptor stays m's. */
 bool twins_make(struct child *worker, const struct msg *m);
+/* Anything else: the descriptor of BESIDE is let go, and the port with it. */
+void twins_forget(struct child *worker);
 
 /* Binds fd where `beside` is bound: can it be, and is it? */
 bool twins_bind(int fd, int beside);

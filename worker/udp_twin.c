@@ -63,6 +63,8 @@ ask_both(struct udp *u)
 
 	if (has_none(u, CLIENT))
 		ask(u, CLIENT, connect_datagram_socket(client->a.family), u->s->fd[TARGET], client);
+	if (t != u->twin_target && u->twin[TARGET] == NULL)
+		u->no_twin[TARGET] = false; /* which was of another one */
 	if (!has_none(u, TARGET) || t == NULL)
 		return;
 	u->twin_target = t;
@@ -120,22 +122,29 @@ twin_free(struct udp_twin *t)
 	free(t);
 }
 
-/* What has come. While others' may be among it all is read: what comes after that is the peer's. */
-static void
-take(struct udp_twin *t, unsigned turns)
+/* What has come to a socket of this side: how many. */
+static unsigned
+hear(struct udp *u, struct ev *e, enum side side, const struct addrport *peer)
 {
 	struct udp_packet *p;
-	unsigned n;
+	unsigned n = udp_receive(e, peer, &p);
 
-	do {
-		n = udp_receive(&t->ev, t->mixed ? NULL : &t->peer, &p);
-		if (t->side == CLIENT)
-			udp_from_client(t->u, p, n);
-		else
-			udp_from_targets(t->u, p, n);
-	} while (--turns > 0 && (n > 0 || (t->ev.ready & EPOLLIN) != 0));
-	if (n == 0 && (t->ev.ready & EPOLLIN) == 0)
-		t->mixed = false;
+	if (side == CLIENT)
+		udp_from_client(u, p, n);
+	else
+		udp_from_targets(u, p, n);
+	return n;
+}
+
+/* To the end, at most LAST_TURNS times. Twice, for an error, which is told once, may stand before
+ * what waits. */
+static void
+hear_all(struct udp *u, struct ev *e, enum side side, const struct addrport *peer)
+{
+	for (unsigned again = 0; again < 2; again++)
+		for (unsigned turn = 0; turn < LAST_TURNS; turn++)
+			if (hear(u, e, side, peer) == 0)
+				break;
 }
 
 static void
@@ -144,17 +153,21 @@ on_twin(struct ev *e, uint32_t events)
 	struct udp_twin *t = (struct udp_twin *)((char *)e - offsetof(struct udp_twin, ev));
 
 	(void)events;
-	take(t, t->mixed ? LAST_TURNS : 1);
+	if (!t->mixed)
+		hear(t->u, e, t->side, &t->peer);
+	/* Until there has been nothing once; what comes after that is the peer's. */
+	else if (hear(t->u, e, t->side, NULL) == 0 || hear(t->u, e, t->side, NULL) == 0)
+		t->mixed = (e->ready & EPOLLIN) != 0;
 	if (t->side == CLIENT)
 		udp_twins(t->u);
 }
 
-/* What waits in it is heard first; an error, which is told once, may stand before that. */
+/* What waits in it is heard first. What comes between that and its end is lost, as on any network.
+ */
 static void
 twin_end(struct udp_twin *t)
 {
-	take(t, LAST_TURNS);
-	take(t, LAST_TURNS);
+	hear_all(t->u, &t->ev, t->side, t->mixed ? NULL : &t->peer);
 	twin_free(t);
 }
 
@@ -198,6 +211,8 @@ adopt(struct udp *u, enum side side, int fd)
 		twin_end(t);
 		return;
 	}
+	/* What waits in the other one was sent before. */
+	hear_all(u, side == CLIENT ? &u->s->ev[TARGET] : &u->twin_out->ev, side, NULL);
 	u->twin[side] = t;
 	if (side == TARGET)
 		target->twin = t;

@@ -69,6 +69,7 @@ CASES = [
     ("beside its channel", lambda p: beside(p, 3), REFUSED),
     ("a TCP socket", lambda p: (beside(p, udp(p)), twin(p, tcp(p))), REFUSED),
     ("a second one", lambda p: (beside(p, udp(p)), twin(p, udp(p, False)), twin(p, udp(p, False))), REFUSED),
+    ("not at once", lambda p: (beside(p, udp(p)), p.send(message("MARK", 7, 4, 0)), twin(p, udp(p, False))), REFUSED),
     ("without a socket", alone("TWIN", 0, 1, 0), NOT_ALLOWED),
     ("beside without a socket", alone("BESIDE"), NOT_ALLOWED),
     ("the wrong way", alone("TWINNED", 0, 1, 0, 1), NOT_ALLOWED),

@@ -2,6 +2,7 @@
  * The master's part of twins (master/twins.h): what can be bound beside a worker's socket, and that
  * nothing else can.
  */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -101,12 +102,40 @@ test_what_cannot_be(void **state)
 	close(beside);
 }
 
+/* What it asked for is no fault of one that has ended: what it sent after that counts. */
+static void
+test_a_worker_that_has_ended(void **state)
+{
+	struct loop *l = loop_new();
+	struct child worker = { .role = ROLE_WORKER, .beside = -1 };
+	struct msg_twin twin = { .side = 1 };
+	struct msg m = { .type = MSG_BESIDE, .fd = bound("127.0.0.1") };
+	int pair[2], beside = m.fd;
+
+	(void)state;
+	assert_int_equal(chan_pair(pair), 0);
+	assert_int_equal(chan_start(&worker.chan, l, pair[0], ROLE_MASTER, ROLE_WORKER, 1), 0);
+	chan_stop(&worker.chan);
+	close(pair[1]);
+	assert_true(twins_beside(&worker, &m));
+	assert_int_equal(m.fd, -1);
+	m = (struct msg){
+		.type = MSG_TWIN, .payload = &twin, .len = sizeof(twin), .fd = unbound()
+	};
+	assert_true(twins_make(&worker, &m));
+	assert_int_equal(worker.beside, -1);
+	assert_int_equal(fcntl(beside, F_GETFD), -1);
+	close(m.fd);
+	loop_free(l);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_it_stands_beside),
 		cmocka_unit_test(test_what_cannot_be),
+		cmocka_unit_test(test_a_worker_that_has_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
