@@ -583,5 +583,7 @@ chan_lend(struct chan *c, enum msg_type t, const void *payload, size_t len, int 
 		errno = ENOTCONN;
 		return -1;
 	}
+	if (c->before_send != NULL)
+		c->before_send(c);
 	return send_alone(c->ev.fd, c->self, c->peer, t, payload, len, fd);
 }
