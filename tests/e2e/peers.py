@@ -76,9 +76,12 @@ class Server:
             except OSError:
                 return
             self.peers.append(peer[:2])
-            t = threading.Thread(target=self.one, args=(c, peer), daemon=True)
-            self.threads.append(t)
-            t.start()
+            self.accepted(c, peer)
+
+    def accepted(self, c, peer):
+        t = threading.Thread(target=self.one, args=(c, peer), daemon=True)
+        self.threads.append(t)
+        t.start()
 
     def one(self, c, peer):
         with c:
@@ -140,13 +143,13 @@ class Source(Server):
 
 
 class Held(Server):
-    """Accepts and hands the sockets to the test, in `clients`."""
+    """Accepts and hands the sockets to the test, in `clients`, as they came."""
 
     def __init__(self, **how):
         super().__init__(**how)
         self.clients = []
 
-    def one(self, c, peer):
+    def accepted(self, c, peer):
         c.settimeout(20)
         self.clients.append(c)
 
