@@ -18,27 +18,14 @@ static int control, client, target; /* the client's TCP and UDP, and where it se
 static struct sockaddr_in relay, target_at;
 static uint8_t in[65536], out[70000];
 
-static int
-udp_socket(struct sockaddr_in *at)
-{
-	socklen_t len = sizeof(*at);
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	*at = (struct sockaddr_in){ .sin_family = AF_INET,
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	assert_int_equal(bind(fd, (struct sockaddr *)at, len), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)at, &len), 0);
-	return fd;
-}
-
 static void
 associate(enum level level)
 {
 	struct sockaddr_in mine;
 
 	gssapi_start(&world_default);
-	target = udp_socket(&target_at);
-	client = udp_socket(&mine);
+	target = world_udp(&target_at);
+	client = world_udp(&mine);
 	control = gssapi_accepted(level);
 	client_seals(control, "\5\3\0\1\0\0\0\0\0\0", 10);
 	world_until(world_count(MSG_ASSOCIATE) == 1);
@@ -212,7 +199,7 @@ test_port_learnt(void **state)
 
 	(void)state;
 	associate(LEVEL_INTEGRITY);
-	thief = udp_socket(&at);
+	thief = world_udp(&at);
 	to_relay(thief, "\0\0\0\1\177\0\0\1\0\7bare", 14);
 	to_relay(client, out, message("mine", 4));
 	assert_int_equal(comes(target), 4);

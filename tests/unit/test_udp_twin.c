@@ -26,19 +26,6 @@ static unsigned asked;
 static struct sockaddr_in client_at, target_at, relay, outgoing;
 static uint8_t in[65536];
 
-static int
-udp_socket(struct sockaddr_in *at)
-{
-	socklen_t len = sizeof(*at);
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	*at = (struct sockaddr_in){ .sin_family = AF_INET,
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	assert_int_equal(bind(fd, (struct sockaddr *)at, len), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)at, &len), 0);
-	return fd;
-}
-
 static void
 to(int fd, const void *data, size_t len, const struct sockaddr_in *at)
 {
@@ -121,8 +108,8 @@ associate(void)
 
 	world_start(&world_default);
 	W.master.on_msg = on_msg;
-	target = udp_socket(&target_at);
-	client = udp_socket(&client_at);
+	target = world_udp(&target_at);
+	client = world_udp(&client_at);
 	control = client_new();
 	client_send(control, "\5\1\0", 3);
 	client_read(control, reply, 2);
@@ -210,7 +197,7 @@ test_strangers_that_came_too_early(void **state)
 
 	(void)state;
 	associate();
-	stranger = udp_socket(&at);
+	stranger = world_udp(&at);
 	ask("first"); /* so that `outgoing` is known */
 	world_run(5);
 	assert_int_equal(come(target, 0, "first"), 1);

@@ -286,16 +286,30 @@ world_on_end(struct chan *c, enum chan_end why)
 /* --- the world's parts --- */
 
 static inline int
-world_listen(struct sockaddr_in *at)
+world_socket(int type, struct sockaddr_in *at)
 {
 	socklen_t len = sizeof(*at);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	*at = (struct sockaddr_in){ .sin_family = AF_INET,
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	assert_int_equal(bind(fd, (struct sockaddr *)at, len), 0);
-	assert_int_equal(listen(fd, 64), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)at, &len), 0);
+	return fd;
+}
+
+static inline int
+world_udp(struct sockaddr_in *at)
+{
+	return world_socket(SOCK_DGRAM, at);
+}
+
+static inline int
+world_listen(struct sockaddr_in *at)
+{
+	int fd = world_socket(SOCK_STREAM, at);
+
+	assert_int_equal(listen(fd, 64), 0);
 	return fd;
 }
 
