@@ -28,15 +28,10 @@ associate(enum level level)
 	client = world_udp(&mine);
 	control = gssapi_accepted(level);
 	client_seals(control, "\5\3\0\1\0\0\0\0\0\0", 10);
-	world_until(world_count(MSG_ASSOCIATE) == 1);
-	struct msg_grant g = { .sid =
-				   ((const struct msg_associate *)world_last(MSG_ASSOCIATE))->sid };
-	chan_send(&W.master, MSG_GRANT, &g, sizeof(g), -1);
+	world_grant_association();
 	assert_int_equal(client_opens(control, in), 10);
 	assert_memory_equal(in, "\5\0\0\1", 4);
-	relay = (struct sockaddr_in){ .sin_family = AF_INET };
-	memcpy(&relay.sin_addr, in + 4, 4);
-	memcpy(&relay.sin_port, in + 8, 2);
+	relay = world_relay(in);
 	token_datagrams(peer);
 }
 
@@ -44,11 +39,8 @@ associate(enum level level)
 static struct msg_close
 dissociate(void)
 {
-	struct msg_close c;
+	struct msg_close c = world_closing(control);
 
-	close(control);
-	world_until(world_count(MSG_CLOSE) == 1);
-	c = *(const struct msg_close *)world_last(MSG_CLOSE);
 	close(client);
 	close(target);
 	gssapi_end();

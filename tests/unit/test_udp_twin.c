@@ -114,24 +114,16 @@ associate(void)
 	client_send(control, "\5\1\0", 3);
 	client_read(control, reply, 2);
 	client_send(control, "\5\3\0\1\0\0\0\0\0\0", 10);
-	world_until(world_count(MSG_ASSOCIATE) == 1);
-	struct msg_grant g = { .sid =
-				   ((const struct msg_associate *)world_last(MSG_ASSOCIATE))->sid };
-	chan_send(&W.master, MSG_GRANT, &g, sizeof(g), -1);
+	world_grant_association();
 	client_read(control, reply, 10);
-	relay = (struct sockaddr_in){ .sin_family = AF_INET };
-	memcpy(&relay.sin_addr, reply + 4, 4);
-	memcpy(&relay.sin_port, reply + 8, 2);
+	relay = world_relay(reply);
 }
 
 static struct msg_close
 dissociate(void)
 {
-	struct msg_close c;
+	struct msg_close c = world_closing(control);
 
-	close(control);
-	world_until(world_count(MSG_CLOSE) == 1);
-	c = *(const struct msg_close *)world_last(MSG_CLOSE);
 	close(client);
 	close(target);
 	world_end();

@@ -379,6 +379,38 @@ world_end(void)
 	close(W.target);
 }
 
+/* --- associations --- */
+
+/* The master lets the first one be. */
+static inline void
+world_grant_association(void)
+{
+	world_until(world_count(MSG_ASSOCIATE) == 1);
+	struct msg_grant g = { .sid =
+				   ((const struct msg_associate *)world_last(MSG_ASSOCIATE))->sid };
+	chan_send(&W.master, MSG_GRANT, &g, sizeof(g), -1);
+}
+
+/* Where a reply says that the client's datagrams go to. */
+static inline struct sockaddr_in
+world_relay(const uint8_t reply[10])
+{
+	struct sockaddr_in relay = { .sin_family = AF_INET };
+
+	memcpy(&relay.sin_addr, reply + 4, 4);
+	memcpy(&relay.sin_port, reply + 8, 2);
+	return relay;
+}
+
+/* Ends it: its closing record. */
+static inline struct msg_close
+world_closing(int control)
+{
+	close(control);
+	world_until(world_count(MSG_CLOSE) == 1);
+	return *(const struct msg_close *)world_last(MSG_CLOSE);
+}
+
 /* --- clients --- */
 
 static inline int
