@@ -230,6 +230,17 @@ addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct addrport *ap
 	return -1;
 }
 
+int
+addr_local(int fd, struct addrport *ap)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+
+	if (getsockname(fd, (struct sockaddr *)&ss, &len) == -1)
+		return -1;
+	return addr_from_sockaddr((struct sockaddr *)&ss, len, ap);
+}
+
 socklen_t
 addr_to_sockaddr(const struct addrport *ap, struct sockaddr_storage *ss)
 {

@@ -71,6 +71,8 @@ const char *prefix_format(const struct prefix *p, char *buf, size_t size);
  * length for bind(2)/connect(2), 0 for ADDR_NONE. */
 int addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct addrport *ap);
 socklen_t addr_to_sockaddr(const struct addrport *ap, struct sockaddr_storage *ss);
+/* Where a socket is bound. 0, or -1: errno, or it is of another family. */
+int addr_local(int fd, struct addrport *ap);
 
 /* 0.0.0.0 or :: */
 bool addr_is_any(const struct addr *a);

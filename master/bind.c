@@ -49,17 +49,6 @@ socket_of(uint8_t family, int type, const struct egress_way *way)
 	return fd;
 }
 
-static int
-local_of(int fd, struct addrport *ap)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof(ss);
-
-	if (getsockname(fd, (struct sockaddr *)&ss, &len) == -1)
-		return -1;
-	return addr_from_sockaddr((struct sockaddr *)&ss, len, ap);
-}
-
 /* The address that the kernel would use towards a host: connect(2) on a UDP socket looks the route
  * up and sends nothing. */
 static int
@@ -73,7 +62,7 @@ route_to(const struct addr *to, const struct egress_way *way, struct addrport *f
 	if (fd == -1)
 		return -1;
 	if (connect(fd, (struct sockaddr *)&ss, len) == 0)
-		result = local_of(fd, from);
+		result = addr_local(fd, from);
 	fd_drop(fd);
 	from->port = 0;
 	return result;
@@ -218,7 +207,7 @@ bind_listen(const struct bind_request *r, struct bind_listener *l, int *error)
 		*error = errno;
 		return no_port(errno);
 	}
-	if (local_of(l->fd, &l->bound) == -1) {
+	if (addr_local(l->fd, &l->bound) == -1) {
 		*error = errno;
 		fd_drop(l->fd);
 		l->fd = -1;

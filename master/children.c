@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "common/child.h"
-#include "common/fd.h"
 #include "master/priority.h"
 
 #define CHILDREN_MAX   (CHILDREN_WORKERS_MAX + ROLE_COUNT)
@@ -359,8 +358,6 @@ ended(struct child *c, int status)
 	c->reaped = true;
 	chan_drain(&c->chan);
 	chan_stop(&c->chan);
-	fd_drop(c->beside);
-	c->beside = -1;
 	c->reaped = false;
 	f->ops->lost(f->arg, c, how_ended(c, status, buf, sizeof(buf)));
 	if (!c->wanted)

@@ -174,13 +174,9 @@ of_session(struct sessions *s, struct child *c, struct msg *m)
 	}
 }
 
-bool
-requests_handle(struct gateway *g, struct child *c, struct msg *m)
+static bool
+handle(struct gateway *g, struct child *c, struct msg *m)
 {
-	if (!c->ready && m->type != MSG_READY && m->type != MSG_FAILED)
-		return false;
-	if (m->type != MSG_TWIN)
-		twins_forget(c);
 	switch (m->type) {
 	case MSG_READY:
 		return ready(g, c, m->payload);
@@ -241,4 +237,14 @@ requests_handle(struct gateway *g, struct child *c, struct msg *m)
 		break; /* not a child's to send to the master */
 	}
 	return false;
+}
+
+bool
+requests_handle(struct gateway *g, struct child *c, struct msg *m)
+{
+	if (!c->ready && m->type != MSG_READY && m->type != MSG_FAILED)
+		return false;
+	if (m->type != MSG_TWIN)
+		twins_forget(c);
+	return handle(g, c, m);
 }

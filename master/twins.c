@@ -19,17 +19,6 @@ is_udp(int fd)
 	       protocol == IPPROTO_UDP;
 }
 
-/* Where it is bound. False: it has no port (yet, or because none was left). */
-static bool
-has_port(int fd, struct sockaddr_storage *at, socklen_t *len)
-{
-	struct addrport ap;
-
-	*len = sizeof(*at);
-	return getsockname(fd, (struct sockaddr *)at, len) == 0 &&
-	       addr_from_sockaddr((struct sockaddr *)at, *len, &ap) == 0 && ap.port != 0;
-}
-
 static bool
 share_port(int fd, int share)
 {
@@ -39,10 +28,15 @@ share_port(int fd, int share)
 bool
 twins_bind(int fd, int beside)
 {
-	struct sockaddr_storage at;
-	socklen_t len;
-	bool done = has_port(beside, &at, &len) && share_port(beside, 1) && share_port(fd, 1) &&
-		    bind(fd, (struct sockaddr *)&at, len) == 0;
+	struct sockaddr_storage ss;
+	struct addrport at;
+
+	/* It may have no port: not yet, or because none was left. */
+	if (addr_local(beside, &at) == -1 || at.port == 0)
+		return false;
+	socklen_t len = addr_to_sockaddr(&at, &ss);
+	bool done = share_port(beside, 1) && share_port(fd, 1) &&
+		    bind(fd, (struct sockaddr *)&ss, len) == 0;
 	bool alone = share_port(beside, 0);
 
 	return share_port(fd, 0) && alone && done;

@@ -11,6 +11,7 @@
 #include "master/credentials.h"
 #include "master/gateway.h"
 #include "master/own.h"
+#include "master/twins.h"
 
 static bool
 role_is_authd(enum role r)
@@ -147,6 +148,7 @@ lost(void *arg, struct child *c, const char *how)
 	struct audit_rec r;
 	bool planned = c->stopping && c->fault[0] == '\0';
 
+	twins_forget(c);
 	if (c->role == ROLE_WORKER)
 		sessions_worker_end(g->sessions, c,
 		    g->phase == PHASE_STOPPING ? REASON_SHUTDOWN : REASON_CHILD_LOST);

@@ -13,7 +13,6 @@
 
 #include "common/addr.h"
 #include "common/rules.h"
-#include "worker/connect.h"
 #include "worker/link.h"
 #include "worker/session.h"
 #include "worker/worker.h"
@@ -88,7 +87,7 @@ welcome(const struct listener *l, int fd, const struct sockaddr_storage *ss, soc
 	struct addrport client, gateway = l->at;
 	struct worker *w = l->w;
 
-	if ((addr_is_any(&gateway.a) && connect_local(fd, &gateway) == -1) ||
+	if ((addr_is_any(&gateway.a) && addr_local(fd, &gateway) == -1) ||
 	    addr_from_sockaddr((const struct sockaddr *)ss, len, &client) == -1) {
 		close(fd);
 		return;
@@ -201,7 +200,7 @@ accept_listen(struct worker *w, int fd, uint32_t index)
 	l->w = w;
 	l->index = index;
 	accept_update(w);
-	if (connect_local(fd, &l->at) == -1 ||
+	if (addr_local(fd, &l->at) == -1 ||
 	    (w->accepting && ev_add(w->loop, &l->ev, fd, EPOLLIN) == -1))
 		goto fail;
 	TAILQ_INSERT_TAIL(&w->listeners, l, entry);

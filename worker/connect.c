@@ -69,14 +69,3 @@ connect_reason(int error)
 		return REASON_GENERAL;
 	}
 }
-
-int
-connect_local(int fd, struct addrport *ap)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof(ss);
-
-	if (getsockname(fd, (struct sockaddr *)&ss, &len) == -1)
-		return -1;
-	return addr_from_sockaddr((struct sockaddr *)&ss, len, ap);
-}

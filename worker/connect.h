@@ -19,7 +19,5 @@ void connect_hurry(struct session *s, int fd);
 int connect_start(int fd, const struct addrport *target, int *under_way);
 /* Why a connect(2) failed. */
 enum reason connect_reason(int error);
-/* The local address. 0 or -1, errno. */
-int connect_local(int fd, struct addrport *ap);
 
 #endif

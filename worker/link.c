@@ -243,6 +243,24 @@ on_stop(struct worker *w)
 	return true;
 }
 
+/* The master's answers. */
+static bool
+of_session(struct worker *w, struct msg *m)
+{
+	switch (m->type) {
+	case MSG_GRANT:
+		return on_grant(w, m);
+	case MSG_REFUSE:
+		return on_refuse(w, m);
+	case MSG_LISTENING:
+		return on_listening(w, m);
+	case MSG_TWINNED:
+		return udp_twinned(w, m);
+	default: /* not asked about others */
+		return false;
+	}
+}
+
 bool
 link_on_msg(struct chan *c, struct msg *m)
 {
@@ -261,16 +279,13 @@ link_on_msg(struct chan *c, struct msg *m)
 		return on_unlisten(w, m);
 	case MSG_STOP:
 		return on_stop(w);
-	case MSG_GRANT:
-		return on_grant(w, m);
-	case MSG_REFUSE:
-		return on_refuse(w, m);
-	case MSG_LISTENING:
-		return on_listening(w, m);
 	case MSG_MARKED:
 		return egress_marked(w, m);
+	case MSG_GRANT:
+	case MSG_REFUSE:
+	case MSG_LISTENING:
 	case MSG_TWINNED:
-		return udp_twinned(w, m);
+		return of_session(w, m);
 	case MSG_INIT:
 	case MSG_READY:
 	case MSG_FAILED:

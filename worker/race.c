@@ -149,7 +149,7 @@ won(struct attempt *a)
 	if (a->ev.fd != -1 && ev_move(s->w->loop, &a->ev, &s->ev[TARGET], 0) == -1)
 		abort(); /* it costs no system call that could fail */
 	race_free(s);
-	if (connect_local(fd, &s->hs->outgoing) == -1)
+	if (addr_local(fd, &s->hs->outgoing) == -1)
 		session_fail(s, REASON_GENERAL, errno, RULE_NONE);
 	else
 		request_connected(s);

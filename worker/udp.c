@@ -56,7 +56,7 @@ make_relay(struct session *s)
 	udp_prepare(fd);
 	if (bind_relay(fd, &s->hs->gateway, s->hs->policy->img->udp_ports) == -1)
 		return -1;
-	return connect_local(fd, &s->hs->outgoing);
+	return addr_local(fd, &s->hs->outgoing);
 }
 
 /* Where the client is told to send to: `udp advertise`, or the address that is bound. */

@@ -170,20 +170,21 @@ from_client(struct udp *u, struct udp_packet *p)
 		udp_flush();
 }
 
-void
-udp_from_client(struct udp *u, struct udp_packet *p, unsigned n)
+unsigned
+udp_from_client(struct udp *u, struct ev *e, const struct addrport *peer)
 {
+	struct udp_packet *p;
+	unsigned n = udp_receive(e, peer, &p);
+
 	for (unsigned i = 0; i < n; i++)
 		from_client(u, &p[i]);
 	udp_flush();
+	return n;
 }
 
 void
 udp_relay(struct session *s)
 {
-	struct udp_packet *p;
-	unsigned n = udp_receive(&s->ev[TARGET], NULL, &p);
-
-	udp_from_client(s->udp, p, n);
+	udp_from_client(s->udp, &s->ev[TARGET], NULL);
 	udp_twins(s->udp);
 }

@@ -11,7 +11,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "worker/connect.h"
 #include "worker/udp.h"
 #include "worker/udp_parts.h"
 #include "worker/worker.h"
@@ -51,10 +50,9 @@ from_upstream(struct udp_leg *leg, struct udp_packet *p)
 	one.head_len = d.head_len;
 	one.data = d.data;
 	one.len = d.data_len;
-	size_t max = u->client.a.family == ADDR_V6 ? DATAGRAM_MAX : DATAGRAM_MAX_V4;
 	if (u->client.port == 0)
 		udp_drop(u, DROP_REPLY);
-	else if (one.head_len + one.len + udp_token_room(one.token) > max)
+	else if (!udp_fits(&one, u->client.a.family))
 		udp_drop(u, DROP_SIZE);
 	else
 		udp_put_client(u, &one);
@@ -124,7 +122,6 @@ udp_leg_put(struct udp *u, const struct addrport *to, const uint8_t *name, size_
 		.data = d->data,
 		.len = d->data_len,
 		.head = head };
-	size_t max = u->leg->at.a.family == ADDR_V6 ? DATAGRAM_MAX : DATAGRAM_MAX_V4;
 
 	if (name_len > 0)
 		one.head_len = datagram_header_name(head, name, name_len, to->port);
@@ -132,7 +129,7 @@ udp_leg_put(struct udp *u, const struct addrport *to, const uint8_t *name, size_
 		one.head_len = datagram_header(head, to);
 	/* RFC 1928 section 7: what is too large with its header, and RFC 1961's token about it, is
 	 * not cut. */
-	if (one.head_len + one.len + udp_token_room(one.token) > max)
+	if (!udp_fits(&one, u->leg->at.a.family))
 		udp_drop(u, DROP_SIZE);
 	else
 		udp_put(u->leg->fd, &u->leg->at, &one);

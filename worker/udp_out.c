@@ -224,7 +224,7 @@ void
 udp_put(int fd, const struct addrport *to, const struct udp_sending *one)
 {
 	static const struct addrport nobody;
-	size_t len = one->head_len + one->len + udp_token_room(one->token);
+	size_t len = udp_size(one);
 	bool room = one->token == NULL || len <= sizeof(sealed) - sealed_len;
 	unsigned before;
 

@@ -204,6 +204,19 @@ void udp_flush(void);
 /* Sends one now: 0 or errno. */
 int udp_send(int fd, const struct addrport *to, const uint8_t *data, size_t len);
 
+/* Octets that it is when it goes; and whether a datagram to an address of this family holds them.
+ */
+static inline size_t
+udp_size(const struct udp_sending *one)
+{
+	return one->head_len + one->len + udp_token_room(one->token);
+}
+static inline bool
+udp_fits(const struct udp_sending *one, uint8_t family)
+{
+	return udp_size(one) <= (family == ADDR_V6 ? DATAGRAM_MAX : DATAGRAM_MAX_V4);
+}
+
 /* To the client, or to a target that passes and is not behind an upstream. */
 static inline void
 udp_put_client(struct udp *u, const struct udp_sending *one)
@@ -224,8 +237,9 @@ udp_put_target(struct udp_target *t, const struct udp_sending *one)
 
 /* --- udp_client.c --- */
 
-/* Datagrams that claim to be the client's. */
-void udp_from_client(struct udp *u, struct udp_packet *p, unsigned n);
+/* Takes datagrams that claim to be the client's, as udp_receive does, and sends them on: how many
+ * there were. */
+unsigned udp_from_client(struct udp *u, struct ev *e, const struct addrport *peer);
 
 /* Takes a datagram out of its message. False: it is dropped. */
 bool udp_open_token(struct udp *u, struct token_context *t, struct udp_packet *p);
@@ -251,8 +265,8 @@ void udp_twins_free(struct udp *u);
 
 /* --- udp_target.c --- */
 
-/* Datagrams from outgoing sockets. */
-void udp_from_targets(struct udp *u, struct udp_packet *p, unsigned n);
+/* Likewise from an outgoing socket. */
+unsigned udp_from_targets(struct udp *u, struct ev *e, const struct addrport *peer);
 
 enum rules_answer udp_rules(const struct udp *u, const struct addrport *at, const uint8_t *name,
     size_t name_len, uint32_t *rule);

@@ -83,7 +83,6 @@ heading(struct udp *u, const struct addrport *from)
 static void
 reply(struct udp *u, struct udp_packet *p)
 {
-	size_t max = u->client.a.family == ADDR_V6 ? DATAGRAM_MAX : DATAGRAM_MAX_V4;
 	struct udp_sending one = { .u = u, .direction = DOWN, .data = p->data, .len = p->len };
 	const struct udp_last *l = heading(u, p->from);
 
@@ -96,30 +95,31 @@ reply(struct udp *u, struct udp_packet *p)
 	one.head = l->head;
 	if (one.head_len <= p->room)
 		one.head = memcpy(p->data - one.head_len, l->head, one.head_len);
-	if (one.head_len + p->len + udp_token_room(one.token) > max) {
+	if (udp_fits(&one, u->client.a.family))
+		udp_put_client(u, &one);
+	else
 		udp_drop(u, DROP_SIZE);
-		return;
-	}
-	udp_put_client(u, &one);
 }
 
-void
-udp_from_targets(struct udp *u, struct udp_packet *p, unsigned n)
+unsigned
+udp_from_targets(struct udp *u, struct ev *e, const struct addrport *peer)
 {
+	struct udp_packet *p;
+	unsigned n = udp_receive(e, peer, &p);
+
 	for (unsigned i = 0; i < n; i++)
 		reply(u, &p[i]);
 	udp_flush();
+	return n;
 }
 
 static void
 on_out(struct ev *e, uint32_t events)
 {
 	struct udp_out *o = (struct udp_out *)((char *)e - offsetof(struct udp_out, ev));
-	struct udp_packet *p;
-	unsigned n = udp_receive(&o->ev, NULL, &p);
 
 	(void)events;
-	udp_from_targets(o->u, p, n);
+	udp_from_targets(o->u, &o->ev, NULL);
 }
 
 /* --- outgoing sockets --- */

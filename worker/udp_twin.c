@@ -126,14 +126,7 @@ twin_free(struct udp_twin *t)
 static unsigned
 hear(struct udp *u, struct ev *e, enum side side, const struct addrport *peer)
 {
-	struct udp_packet *p;
-	unsigned n = udp_receive(e, peer, &p);
-
-	if (side == CLIENT)
-		udp_from_client(u, p, n);
-	else
-		udp_from_targets(u, p, n);
-	return n;
+	return side == CLIENT ? udp_from_client(u, e, peer) : udp_from_targets(u, e, peer);
 }
 
 /* To the end, at most LAST_TURNS times. Twice, for an error, which is told once, may stand before
@@ -233,14 +226,16 @@ udp_twinned(struct worker *w, const struct msg *m)
 		return true; /* it has ended */
 	struct udp *u = s->udp;
 	int fd = u->twin_fd[in.of.side];
+	if (fd == -1)
+		return false;
 	u->twin_fd[in.of.side] = -1;
-	if (fd != -1 && in.done != 0)
+	if (in.done != 0) {
 		adopt(u, in.of.side, fd);
-	else
+	} else {
 		u->no_twin[in.of.side] = true;
-	if (in.done == 0)
-		fd_drop(fd);
-	return fd != -1;
+		close(fd);
+	}
+	return true;
 }
 
 void

@@ -564,7 +564,7 @@ upstream_connected(struct session *s, int fd, const struct addrport *at)
 		s->hs->rule = u->rule;
 	u->state = UPSTREAM_METHOD;
 	connect_hurry(s, fd);
-	if (connect_local(fd, &s->hs->outgoing) == -1 ||
+	if (addr_local(fd, &s->hs->outgoing) == -1 ||
 	    ev_add(s->w->loop, &u->ev, fd, EPOLLIN) == -1 ||
 	    upstream_put(u, greeting, sizeof(greeting)) == -1)
 		upstream_skip(u, REASON_UPSTREAM, errno);

@@ -9,7 +9,7 @@ import pytest
 
 import peers
 import socks5
-from udp5 import Association, datagram, drops
+from udp5 import Association, closing, datagram, drops
 
 OPEN, CLOSE, TARGET, REFUSED = "session-open", "session-close", "session-target", "target-refused"
 PASS = "pass udp from any to { any, 127.0.0.0/8, ::1 } auth none\n"
@@ -23,13 +23,6 @@ def echo(serve):
 @pytest.fixture
 def echo6(serve):
     return serve(peers.UdpEcho, "::1")
-
-
-def closing(g, a):
-    """Ends an association and returns its closing record."""
-    before = len(g.records(CLOSE))
-    a.close()
-    return peers.wait_for(lambda: g.records(CLOSE)[before:], why=g.story)[0]
 
 
 def test_targets_of_every_kind_in_one_association(gateway, serve, echo, echo6):

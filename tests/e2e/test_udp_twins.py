@@ -6,7 +6,7 @@ import time
 import pytest
 
 import peers
-from udp5 import Association, datagram, drops
+from udp5 import Association, closing, datagram, drops
 
 PASS = "pass udp from any to { any, 127.0.0.0/8, ::1 } auth none\n"
 ENOUGH = 80  # datagrams in a row
@@ -15,11 +15,6 @@ ENOUGH = 80  # datagrams in a row
 @pytest.fixture
 def echo(serve):
     return serve(peers.UdpEcho)
-
-
-def closing(g, a):
-    a.close()
-    return peers.wait_for(lambda: g.records("session-close"), why=g.story)[-1]
 
 
 def ends(port):

@@ -3,6 +3,7 @@ import ipaddress
 import socket
 import struct
 
+import peers
 import socks5
 
 SECONDS = 10
@@ -75,6 +76,13 @@ class Association:
             return True
         finally:
             self.u.settimeout(SECONDS)
+
+
+def closing(g, a):
+    """Ends an association and returns its closing record."""
+    before = len(g.records("session-close"))
+    a.close()
+    return peers.wait_for(lambda: g.records("session-close")[before:], why=g.story)[0]
 
 
 def drops(record):
